@@ -1,0 +1,102 @@
+// The list of models: base first, then the fine-tunes, each with its colour, facts, verdict and weight.
+// Everything a stranger may have named (models, reasons) goes in as text, never as markup.
+
+const list = element.querySelector(".tb-models");
+const rows = new Map();
+
+function node(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function makeRow(model) {
+  const row = node("li", "tb-model");
+  const parts = {
+    row,
+    dot: node("span", "tb-dot"),
+    name: node("b", "tb-model-name"),
+    chip: node("span", "tb-chip"),
+    remove: node("button", "tb-remove", "×"),
+    facts: node("span", "tb-model-facts"),
+    why: node("span", "tb-model-why"),
+    weight: node("label", "tb-weight"),
+    weightText: node("span", "tb-weight-label"),
+    output: node("input", "tb-weight-number"),
+    slider: node("input", "tb-weight-slider"),
+  };
+  parts.dot.setAttribute("aria-hidden", "true");
+  parts.remove.type = "button";
+  parts.remove.addEventListener("click", () => trigger("remove", { index: parts.index }));
+  parts.slider.type = "range";
+  parts.output.type = "number";
+  parts.output.step = "any";
+  const send = (value) => {
+    if (Number.isFinite(value)) trigger("weight", { index: parts.index, weight: value });
+  };
+  parts.slider.addEventListener("input", () => {
+    parts.output.value = Number(parts.slider.value).toFixed(2);
+  });
+  parts.slider.addEventListener("change", () => send(Number(parts.slider.value)));
+  parts.output.addEventListener("change", () => {
+    parts.slider.value = parts.output.value;
+    send(parts.output.valueAsNumber);
+  });
+  parts.weight.append(parts.weightText, parts.output);
+  row.append(parts.dot, parts.name, parts.chip, parts.remove, parts.facts, parts.why, parts.weight, parts.slider);
+  return parts;
+}
+
+function fill(parts, model) {
+  parts.index = model.index;
+  parts.dot.style.background = `var(${model.colour})`;
+  parts.name.textContent = model.name;
+  parts.name.title = model.spelled;
+  parts.chip.textContent = model.chip;
+  parts.chip.dataset.tone = model.tone;
+  parts.chip.title = model.why;
+  parts.facts.textContent = model.facts;
+  parts.facts.title = model.facts;
+  parts.why.textContent = model.tone === "bad" ? model.why : "";
+  parts.why.hidden = model.tone !== "bad";
+  parts.remove.setAttribute("aria-label", model.role === "base" ? `Remove ${model.name} as base` : `Remove ${model.name}`);
+  parts.remove.title = "Remove";
+  const weighted = model.weight !== null;
+  parts.weight.hidden = !weighted;
+  parts.slider.hidden = !weighted;
+  if (!weighted) return;
+  parts.weightText.textContent = model.weight_note ? `weight · ${model.weight_note}` : "weight";
+  const name = `Weight of ${model.name}`;
+  parts.slider.setAttribute("aria-label", name);
+  parts.output.setAttribute("aria-label", `${name}, exact number`);
+  parts.slider.min = Math.min(0, model.weight);
+  parts.slider.max = Math.max(2, model.weight);
+  parts.slider.step = 0.05;
+  if (document.activeElement !== parts.output) parts.output.value = model.weight.toFixed(2);
+  parts.slider.value = model.weight;
+}
+
+function draw() {
+  const models = props.value?.models ?? [];
+  const wanted = new Set(models.map((model) => model.key));
+  for (const [key, parts] of rows) {
+    if (!wanted.has(key)) {
+      parts.row.remove();
+      rows.delete(key);
+    }
+  }
+  models.forEach((model, place) => {
+    let parts = rows.get(model.key);
+    if (!parts) {
+      parts = makeRow(model);
+      rows.set(model.key, parts);
+    }
+    fill(parts, model);
+    if (list.children[place] !== parts.row) list.insertBefore(parts.row, list.children[place] ?? null);
+  });
+  element.querySelector(".tb-models-empty").hidden = models.length > 0;
+}
+
+watch("value", draw);
+draw();

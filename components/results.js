@@ -1,0 +1,50 @@
+// The probe table: models down, probes across, score with its interval and the number of items.
+
+const table = element.querySelector("table");
+
+function node(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function draw() {
+  const value = props.value;
+  table.replaceChildren();
+  element.querySelector(".tb-results-empty").hidden = Boolean(value);
+  element.querySelector(".tb-results-empty").textContent = props.empty;
+  table.hidden = !value;
+  if (!value) return;
+  const head = node("tr");
+  const corner = node("th", "", value.metric);
+  corner.scope = "col";
+  head.append(corner);
+  for (const column of value.columns) {
+    const cell = node("th", "tb-number");
+    cell.scope = "col";
+    cell.append(node("span", "", column.name), node("small", "", column.note));
+    head.append(cell);
+  }
+  table.append(node("thead"), node("tbody"));
+  table.tHead.append(head);
+  for (const row of value.rows) {
+    const line = node("tr", row.merge ? "tb-merge-row" : "");
+    const name = node("th", "tb-row-name");
+    name.scope = "row";
+    const dot = node("span", "tb-dot");
+    dot.style.background = `var(${row.colour})`;
+    dot.setAttribute("aria-hidden", "true");
+    name.append(dot, node("span", "", row.name));
+    line.append(name);
+    for (const cell of row.cells) {
+      const made = node("td", "tb-number");
+      made.append(node("span", "", cell.score), node("small", "", cell.interval));
+      line.append(made);
+    }
+    table.tBodies[0].append(line);
+  }
+}
+
+watch(["value", "empty"], draw);
+draw();
