@@ -77,7 +77,3 @@ class Link(gr.HTML):
             apply_default_css=False,
             **settings,
         )
-
-    def get_block_name(self) -> str:
-        """Gradio draws every subclass of HTML with HTML's own frontend."""
-        return "html"

@@ -1,0 +1,124 @@
+"""One control for each parameter a merge method declares: which kind, with what words, over which range."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from merge_core.methods import METHODS, Parameter
+
+# Shown under "More settings": they refine what the others say. A new method's own parameters stand in front.
+SECOND_ROW = ("normalize", "rescale", "dialect", "combine")
+IN_PERCENT = ("density",)
+AS_THE_METHOD_SAYS = "default"  # Gradio keeps None for "nothing chosen"
+
+
+@dataclass(frozen=True)
+class Control:
+    """How one parameter is shown.
+
+    Args:
+        parameter: the declaration, from the first method that has it.
+        methods: the methods that take it.
+    """
+
+    parameter: Parameter
+    methods: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The recipe's key."""
+        return self.parameter.name
+
+    @property
+    def in_front(self) -> bool:
+        """False for what "More settings" holds."""
+        return self.name not in SECOND_ROW
+
+    def to_view(self, value: Any) -> Any:
+        """A recipe's value as the control shows it."""
+        if value is None:
+            value = self.parameter.default
+        if self.parameter.kind == "choice":
+            return AS_THE_METHOD_SAYS if value is None else value
+        if self.parameter.kind == "bool":
+            return bool(value)
+        if value is None:
+            value = 1.0
+        return round(100 * float(value), 4) if self.name in IN_PERCENT else value
+
+    def from_view(self, shown: Any) -> Any:
+        """What the control shows as a recipe's value; None where the method's default stands."""
+        if self.parameter.kind == "choice":
+            return None if shown == AS_THE_METHOD_SAYS else shown
+        if self.name in IN_PERCENT and shown is not None:
+            return round(float(shown) / 100, 6)
+        return shown
+
+    def build(self) -> gr.components.Component:
+        """The Gradio component, at the parameter's default."""
+        parameter = self.parameter
+        shared: dict[str, Any] = {
+            "label": self.label(),
+            "value": self.to_view(parameter.default),
+            "elem_id": self.name,
+            "elem_classes": ["tb-control"],
+            "interactive": True,
+        }
+        if parameter.kind == "bool":
+            return gr.Checkbox(info=parameter.help, **shared)
+        if parameter.kind == "choice":
+            choices = self.choices()
+            if len(choices) <= 3:
+                return gr.Radio(choices, **shared)
+            return gr.Dropdown(choices, filterable=False, **shared)
+        if parameter.kind == "int" or parameter.low is None or parameter.high is None:
+            return gr.Number(precision=0 if parameter.kind == "int" else None, **shared)
+        low, high = self.range(shared["value"])
+        step = 1 if self.name in IN_PERCENT else 0.05 if high - low > 1 else 0.01
+        return gr.Slider(low, high, step=step, buttons=[], **shared)
+
+    def label(self) -> str:
+        """The parameter's words, with its unit."""
+        return f"{self.parameter.label} (%)" if self.name in IN_PERCENT else self.parameter.label
+
+    def range(self, shown: float) -> tuple[float, float]:
+        """Ends of the slider: the declared range, or the usual part of a wide one, holding `shown`."""
+        low, high = float(self.parameter.low or 0), float(self.parameter.high or 1)
+        if self.name in IN_PERCENT:
+            return 1, 100
+        if high - low > 4:
+            low, high = max(low, 0.0), min(high, 2.0)
+        return min(low, shown), max(high, shown)
+
+    def choices(self) -> list[tuple[str, str]]:
+        """(words, value) of a choice, with the method's own default first where nothing need be said."""
+        said = [(choice_words(self.parameter, value), value) for value in self.parameter.choices]
+        return (
+            said
+            if self.parameter.default is not None
+            else [("As the dialect says", AS_THE_METHOD_SAYS), *said]
+        )
+
+
+def choice_words(parameter: Parameter, value: str) -> str:
+    """Words for one value of a choice: "value: words" in the parameter's help, else the value itself."""
+    explained = re.search(rf"(?:^|[;,] )(?:\w+ and )?{re.escape(value)}: ([^;.]+)", parameter.help)
+    return f"{value} · {explained[1]}" if explained else value
+
+
+def declared_controls(methods: Iterable[Any] = METHODS.values()) -> tuple[Control, ...]:
+    """Every parameter of every method once, in the order first declared; weights stand with their models."""
+    parameters: dict[str, Parameter] = {}
+    takers: dict[str, list[str]] = {}
+    for method in methods:
+        for parameter in method.parameters:
+            if parameter.name == "weight":
+                continue
+            parameters.setdefault(parameter.name, parameter)
+            takers.setdefault(parameter.name, []).append(method.name)
+    return tuple(Control(parameter, tuple(takers[name])) for name, parameter in parameters.items())

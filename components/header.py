@@ -1,0 +1,62 @@
+"""The bar at the top: mark, where models come from, recipe, link, light or dark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from components.link import Link
+
+_MARK = """<div class="tb-mark">
+<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 8h9l-3-3M20 16h-9l3 3"/></svg>
+<h1>Tiebreak</h1><span class="tb-chip tb-where"></span></div>"""
+
+
+class Mark(gr.HTML):
+    """The name and a chip; its value is the chip's text."""
+
+    def __init__(self, value: str, **settings: Any) -> None:
+        super().__init__(
+            value=value,
+            html_template=_MARK,
+            js_on_load="""const chip = element.querySelector(".tb-where");
+const say = () => { chip.textContent = props.value; };
+watch("value", say); say();""",
+            apply_default_css=False,
+            **settings,
+        )
+
+
+class Appearance(gr.HTML):
+    """Light or dark: the system's choice until the visitor makes one, which the browser remembers."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value="",
+            html_template='<button type="button" class="tb-small"></button>',
+            js_on_load=(Path(__file__).with_name("appearance.js")).read_text(),
+            apply_default_css=False,
+            **settings,
+        )
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the page wires together."""
+
+    mark: Mark
+    recipe_button: gr.Button
+    link: Link
+
+
+def build(where: str) -> Header:
+    """The bar, saying `where` models come from. Call inside a Blocks context."""
+    with gr.Row(elem_id="tb-header"):
+        mark = Mark(where, elem_id="tb-mark")
+        recipe_button = gr.Button("Recipe", size="sm", elem_classes=["tb-small"], elem_id="tb-recipe-button")
+        link = Link(elem_id="tb-link")
+        Appearance(elem_id="tb-appearance")
+    return Header(mark, recipe_button, link)
