@@ -1,0 +1,281 @@
+"""Every job there is, on disk, shared by the server and the worker.
+
+Each change of state is one transaction, so two processes never both win. The first half is for whoever asks
+for work and shows it: every call names the owner. The second half is for the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from merge_core.errors import UserError
+from merge_core.jobs.disk import RefusedRow, SafeDisk
+from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
+
+LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
+MOST_ATTEMPTS = 3
+KEPT = 7 * 24 * 3600.0  # seconds a finished job and its folder are kept
+MOST_WAITING = 20  # unfinished jobs of one owner
+LARGEST_REQUEST = 1 << 20  # characters of recipe and options together
+
+
+class LeaseLost(Exception):
+    """The job is no longer this worker's: another one has it, or it is over."""
+
+
+class JobStore:
+    """The jobs under one root folder.
+
+    Args:
+        root: everything jobs write lies under it: `jobs/` (this store), `runs/<job id>/`, `inspections/`.
+
+    Raises:
+        UserError: the folder cannot be made, or its database cannot be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).resolve()
+        folder = self.root / "jobs"
+        umask = os.umask(0o077)  # jobs say what people work on: nobody else's to read
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            self._cache = diskcache.Cache(
+                str(folder), disk=SafeDisk, eviction_policy="none", disk_min_file_size=1 << 30
+            )
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise _unusable(folder, error) from error
+        finally:
+            os.umask(umask)
+
+    def close(self) -> None:
+        """Let go of the database in this thread."""
+        self._cache.close()
+
+    def folder(self, job_id: str) -> Path:
+        """Where the job's files are; made by the step that runs it."""
+        assert job_id.isalnum(), "job ids are hexadecimal"
+        return self.root / "runs" / job_id
+
+    # For whoever asks for work --------------------------------------------------------------------------
+
+    def submit(self, kind: JobKind, owner: str, recipe: str, options: Mapping[str, Any] | None = None) -> Job:
+        """Queue a job and return it. Asked for twice while unfinished, it is the same job.
+
+        Raises:
+            UserError: unknown kind, too large, or too many waiting already.
+        """
+        options = dict(options or {})
+        if kind not in KINDS:
+            raise UserError(f"Unknown kind of job {kind!r}.", f"Known: {', '.join(KINDS)}.")
+        if len(recipe) + len(repr(options)) > LARGEST_REQUEST:
+            raise UserError(
+                f"The recipe is longer than {LARGEST_REQUEST:,} characters.", "Paste only the recipe."
+            )
+        with self._transaction():
+            waiting = [job for job in self._jobs() if job.owner == owner and not job.final]
+            for job in waiting:
+                if (job.kind, job.recipe, job.options, job.cancelling) == (kind, recipe, options, False):
+                    return job
+            if len(waiting) >= MOST_WAITING:
+                raise UserError(
+                    f"{len(waiting)} of your jobs are waiting already.",
+                    "Cancel some, or wait for one to finish.",
+                )
+            job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=time.time())
+            self._write(job)
+        return job
+
+    def get(self, job_id: str, owner: str) -> Job | None:
+        """The job, or None where there is none of that id or it is somebody else's."""
+        with self._readable():
+            job = self._read(job_id)
+        return job if job is not None and job.owner == owner else None
+
+    def list(self, owner: str, limit: int = 50) -> tuple[Job, ...]:
+        """The owner's jobs, newest first."""
+        with self._readable():
+            mine = [job for job in self._jobs() if job.owner == owner]
+        return tuple(sorted(mine, key=lambda job: job.created, reverse=True)[:limit])
+
+    def ahead(self, job_id: str, owner: str) -> int:
+        """How many jobs of anybody come before this queued one; 0 where it is not queued."""
+        with self._readable():
+            jobs = list(self._jobs())
+        mine = next((j for j in jobs if j.id == job_id and j.owner == owner and j.state == "queued"), None)
+        if mine is None:
+            return 0
+        return sum(j.state == "running" or (j.state == "queued" and j.created < mine.created) for j in jobs)
+
+    def cancel(self, job_id: str, owner: str) -> Job:
+        """Stop a job: at once where it waits, within a second where it runs; one that is over stays as it is.
+
+        Raises:
+            UserError: the owner has no such job.
+        """
+        with self._transaction():
+            job = self._owned(job_id, owner)
+            if job.state == "queued":
+                job = job.ended("cancelled", time.time())
+                shutil.rmtree(self.folder(job.id), ignore_errors=True)
+            elif job.state == "running":
+                job = replace(job, cancelling=True)
+            self._write(job)
+        return job
+
+    def retry(self, job_id: str, owner: str) -> Job:
+        """Queue a failed or cancelled job again; a failed one continues from what it had finished.
+
+        Raises:
+            UserError: the owner has no such job, or it has not failed.
+        """
+        with self._transaction():
+            job = self._owned(job_id, owner)
+            if job.state not in ("failed", "cancelled"):
+                raise UserError(
+                    f"This job is {job.state}.", "Only a failed or cancelled job can be run again."
+                )
+            job = job.renewed()
+            self._write(job)
+        return job
+
+    # For the worker -------------------------------------------------------------------------------------
+
+    def claim(self, worker: str) -> Job | None:
+        """Take the job that waits longest, or None; first take back those whose worker is dead."""
+        with self._transaction():
+            now = time.time()
+            for orphan in [j for j in self._jobs() if j.state == "running" and j.lease < now]:
+                heir = _bereaved(orphan, now)
+                self._write(heir)
+                if heir.state == "cancelled":
+                    shutil.rmtree(self.folder(heir.id), ignore_errors=True)
+            queued = [job for job in self._jobs() if job.state == "queued"]
+            if not queued:
+                return None
+            job = min(queued, key=lambda j: j.created).claimed(worker, now, LEASE)
+            self._write(job)
+        return job
+
+    def beat(self, job_id: str, worker: str, progress: JobProgress) -> bool:
+        """Say that the worker lives and how far it is. True where the owner wants the job stopped.
+
+        Raises:
+            LeaseLost: the job is no longer this worker's.
+        """
+        with self._transaction():
+            job = self._held(job_id, worker)
+            self._write(replace(job, progress=progress, lease=time.time() + LEASE))
+        return job.cancelling
+
+    def finish(self, job_id: str, worker: str, result: Mapping[str, Any]) -> None:
+        """Running → done. Raises LeaseLost."""
+        with self._transaction():
+            self._write(self._held(job_id, worker).ended("done", time.time(), result=result))
+
+    def fail(self, job_id: str, worker: str, error: str) -> None:
+        """Running → failed, with the sentence a person will read. Raises LeaseLost."""
+        with self._transaction():
+            self._write(self._held(job_id, worker).ended("failed", time.time(), error=error))
+
+    def cancelled(self, job_id: str, worker: str) -> None:
+        """Running → cancelled. Raises LeaseLost."""
+        with self._transaction():
+            self._write(self._held(job_id, worker).ended("cancelled", time.time()))
+
+    def release(self, job_id: str, worker: str) -> None:
+        """Running → queued: the worker was told to stop, which is not the job's fault. Raises LeaseLost."""
+        with self._transaction():
+            self._write(self._held(job_id, worker).requeued(counted=False))
+
+    def tidy(self) -> None:
+        """Remove jobs finished long ago, and every folder that no job needs."""
+        horizon = time.time() - KEPT
+        with self._transaction():
+            jobs = list(self._jobs())
+            for job in jobs:
+                if job.final and (job.finished or 0.0) < horizon:
+                    del self._cache[job.id]
+            kept = {job.id for job in self._jobs() if job.state != "cancelled"}
+        for run in _children(self.root / "runs"):
+            if run.name not in kept:
+                shutil.rmtree(run, ignore_errors=True)
+        for report in _children(self.root / "inspections"):
+            if report.stat().st_mtime < horizon:
+                report.unlink(missing_ok=True)
+
+    # Rows -----------------------------------------------------------------------------------------------
+
+    def _read(self, job_id: str) -> Job | None:
+        try:
+            record = self._cache.get(job_id)
+            job = Job.from_dict(record) if isinstance(record, dict) else None
+        except (RefusedRow, ValueError):
+            return None
+        return job if job is not None and job.id == job_id and job_id.isalnum() else None
+
+    def _jobs(self) -> Iterator[Job]:
+        for key in self._cache.iterkeys():
+            if isinstance(key, str) and (job := self._read(key)) is not None:
+                yield job
+
+    def _write(self, job: Job) -> None:
+        self._cache.set(job.id, job.to_dict())
+
+    def _owned(self, job_id: str, owner: str) -> Job:
+        job = self._read(job_id)
+        if job is None or job.owner != owner:
+            raise UserError(
+                "There is no such job of yours.", "It may have been removed: jobs are kept for seven days."
+            )
+        return job
+
+    def _held(self, job_id: str, worker: str) -> Job:
+        job = self._read(job_id)
+        if job is None or job.state != "running" or job.worker != worker:
+            raise LeaseLost(job_id)
+        return job
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._readable(), self._cache.transact():
+            yield
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.DatabaseError, diskcache.Timeout) as error:
+            raise _unusable(self.root / "jobs", error) from error
+
+
+def _bereaved(job: Job, now: float) -> Job:
+    """What becomes of a running job whose worker died."""
+    if job.cancelling:
+        return job.ended("cancelled", now)
+    if job.attempts >= MOST_ATTEMPTS:
+        times = f"The job ended its worker {job.attempts} times, most likely for want of memory."
+        return job.ended("failed", now, error=f"{times} Try smaller models.")
+    return job.requeued(counted=True)
+
+
+def _children(folder: Path) -> tuple[Path, ...]:
+    return tuple(folder.iterdir()) if folder.is_dir() else ()
+
+
+def _unusable(folder: Path, error: Exception) -> UserError:
+    why = str(error) or "another process keeps it locked, or its disk cannot be written"
+    return UserError(
+        f"The job store in {folder} cannot be used: {why}.", "Move that folder away to begin a new one."
+    )
