@@ -11,9 +11,12 @@ Vectors = Any
 PerModel = Any
 
 Normalize = Annotated[
-    bool, Field("Normalize", "Divide by the sum of the weights, so that the result keeps the scale of one model.")
+    bool,
+    Field("Normalize", "Divide by the sum of the weights, so that the result keeps the scale of one model."),
 ]
-Scale = Annotated[float, Field("Scale λ", "Multiplies the merged task vector before it is added to the base.", -10, 10)]
+Scale = Annotated[
+    float, Field("Scale λ", "Multiplies the merged task vector before it is added to the base.", -10, 10)
+]
 Weight = Annotated[
     float,
     Field("Weight", "How much this model counts.", per_model=True, required=True),

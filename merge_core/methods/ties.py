@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
+import numpy as np
+
+from merge_core.kernels import disjoint
+from merge_core.kernels.disjoint import Election, disjoint_merge
 from merge_core.methods.declaration import Field, method
 from merge_core.methods.parameters import Normalize, Scale, Vectors
+from merge_core.methods.trimming import Scope, Trimmed, TrimRule
 
 UNWEIGHTED_DIALECTS = ("paper", "fusionbench", "sd-mecha")
 DIALECTS = ("mergekit", "paper", "peft", "fusionbench", "sd-mecha")
@@ -21,12 +28,22 @@ TiesWeight = Annotated[
     ),
 ]
 Density = Annotated[
-    float, Field("Keep the largest", "Share of each task vector that is kept, by magnitude.", 0, 1, per_model=True)
+    float,
+    Field("Keep the largest", "Share of each task vector that is kept, by magnitude.", 0, 1, per_model=True),
 ]
-Rescale = Annotated[bool, Field("Rescale", "Multiply what is kept so that its L1 norm is that of the whole task vector.")]
-Dialect = Annotated[str, Field("Dialect", "Whose TIES: a preset of trim, election and combination.", choices=DIALECTS)]
+Rescale = Annotated[
+    bool, Field("Rescale", "Multiply what is kept so that its L1 norm is that of the whole task vector.")
+]
+Dialect = Annotated[
+    str, Field("Dialect", "Whose TIES: a preset of trim, election and combination.", choices=DIALECTS)
+]
 TrimScope = Annotated[
-    str, Field("Trim within", "Rank magnitudes within each tensor or over the whole model.", choices=("tensor", "model"))
+    str,
+    Field(
+        "Trim within",
+        "Rank magnitudes within each tensor or over the whole model.",
+        choices=("tensor", "model"),
+    ),
 ]
 Elect = Annotated[
     str,
@@ -37,14 +54,122 @@ Elect = Annotated[
     ),
 ]
 Combine = Annotated[
-    str, Field("Combine", "What becomes of the entries that agree with the elected sign.", choices=("mean", "sum", "max"))
+    str,
+    Field(
+        "Combine",
+        "What becomes of the entries that agree with the elected sign.",
+        choices=("mean", "sum", "max"),
+    ),
 ]
 
 
-@method(title="TIES", reference="Yadav et al. 2023, arXiv:2306.01708")
+MAJORITY = 2  # stands for "the majority of all elected signs" until that is known
+
+VOTES = {
+    "mass": disjoint.VOTE_MASS,
+    "count": disjoint.VOTE_COUNT,
+    "normfrac": disjoint.VOTE_LARGEST,
+    "normmass": disjoint.VOTE_SHARE,
+    "none": disjoint.VOTE_NONE,
+}
+
+
+def _kept_exactly(entries: int, density: float) -> int:
+    return entries if density >= 1 else int(density * entries)
+
+
+def _kept_paper(entries: int, density: float) -> int:
+    return min(entries, int(entries * density) + 1)
+
+
+def _kept_sd_mecha(entries: int, density: float) -> int:
+    return entries - max(int((1 - density) * entries), 1) + 1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a dialect means; see the table in the module `merge_core.methods.ties` is written from.
+
+    Args:
+        trim_scope, elect, combine, scale: what stands where a recipe says nothing.
+        kept: (entries, density) → how many survive the trim.
+        keep_equal: whether all entries equal to the smallest kept one survive with it.
+        weigh_votes: whether a model's weight counts in the election, or only in the mean.
+        weigh_mean: divide a mean by the weights of those that agree, or by their number.
+        tie: the sign elected where the vote is zero; 0 drops the entry.
+    """
+
+    trim_scope: Scope
+    elect: str
+    combine: str
+    scale: float
+    kept: Callable[[int, float], int]
+    keep_equal: bool
+    weigh_votes: bool
+    weigh_mean: bool
+    tie: int
+
+
+_PAPER = Preset("model", "mass", "mean", 1.0, _kept_paper, True, False, False, MAJORITY)
+PRESETS = {
+    "mergekit": Preset("tensor", "mass", "mean", 1.0, _kept_exactly, False, True, True, 1),
+    "paper": _PAPER,
+    "peft": Preset("tensor", "mass", "mean", 1.0, _kept_exactly, False, False, False, 1),
+    "fusionbench": replace(_PAPER, combine="sum", scale=0.3),
+    "sd-mecha": Preset("tensor", "count", "mean", 1.0, _kept_sd_mecha, True, False, False, 0),
+}
+
+
+def trim_rule(
+    *,
+    weight: Vectors,
+    density: Vectors,
+    rescale: bool,
+    dialect: str,
+    trim_scope: str | None,
+    elect: str | None,
+    combine: str | None,
+    **_others: Any,
+) -> TrimRule:
+    """The trim of these settings, and what the election must know about the whole scope."""
+    preset = PRESETS[dialect]
+    vote = elect or preset.elect
+
+    def votes(tau: Vectors, trimmed: Trimmed) -> int:
+        election = Election(VOTES[vote], disjoint.COMBINE_SUM, 1)
+        scratch = np.empty(tau.shape[1], np.float32)
+        ones = np.ones_like(weight)
+        ballot = _ballot(vote, _stretch(rescale, trimmed), trimmed)
+        return int(disjoint_merge(tau, trimmed.threshold, ballot, ones, ones, election, scratch))
+
+    return TrimRule(
+        scope=trim_scope or preset.trim_scope,  # type: ignore[arg-type]
+        density=density,
+        kept=preset.kept,
+        keep_equal=preset.keep_equal,
+        moments=rescale or vote in ("normfrac", "normmass"),
+        votes=votes if preset.tie == MAJORITY and vote != "none" else None,
+    )
+
+
+def _stretch(rescale: bool, trimmed: Trimmed) -> Vectors:
+    """float64 [models]: restores each task vector's L1 norm after the trim, if asked."""
+    kept = np.where(trimmed.kept_mass > 0, trimmed.kept_mass, 1.0)
+    return np.where(trimmed.kept_mass > 0, trimmed.mass / kept, 1.0) if rescale else np.ones_like(kept)
+
+
+def _ballot(vote: str, value: Vectors, trimmed: Trimmed) -> Vectors:
+    """float64 [models]: what a model's entry is multiplied by in the election."""
+    if vote not in ("normfrac", "normmass"):
+        return value
+    return value / np.sqrt(np.where(trimmed.kept_energy > 0, trimmed.kept_energy, 1.0))
+
+
+@method(title="TIES", reference="Yadav et al. 2023, arXiv:2306.01708", trim=trim_rule)
 def ties(
     tau: Vectors,
     *,
+    trimmed: Trimmed,
     weight: TiesWeight = 1.0,
     density: Density = 1.0,
     normalize: Normalize = True,
@@ -56,3 +181,19 @@ def ties(
     combine: Combine | None = None,
 ) -> Vectors:
     """Trim each task vector to its largest entries, elect one sign per entry, average those that agree."""
+    preset = PRESETS[dialect]
+    vote = elect or preset.elect
+    how = combine or preset.combine
+    if how == "mean" and not normalize:
+        how = "sum"
+    combinations = {"sum": disjoint.COMBINE_SUM, "mean": disjoint.COMBINE_MEAN, "max": disjoint.COMBINE_MAX}
+    # A majority of exactly 0 leaves γ at 0, and with γ ≤ 0 the paper's code lets the negative entries agree.
+    tie = (trimmed.majority or -1) if preset.tie == MAJORITY else preset.tie
+    election = Election(VOTES[vote], combinations[how], tie)
+    stretch = _stretch(rescale, trimmed)
+    ballot = _ballot(vote, weight * stretch if preset.weigh_votes else stretch, trimmed)
+    share = weight if preset.weigh_mean else np.ones_like(weight)
+    merged = np.empty(tau.shape[1], np.float32)
+    disjoint_merge(tau, trimmed.threshold, ballot, weight * stretch, share, election, merged)
+    scale = preset.scale if lambda_ is None else lambda_
+    return merged if scale == 1 else merged * np.float32(scale)

@@ -1,0 +1,333 @@
+"""MergePlan → a model folder: read, compute and write, piece by piece, on all cores, in bounded memory.
+
+The engine knows one shape of work. Where a method trims, thresholds are measured over a tensor or over the whole model;
+then every piece is combined on its own. It never asks which method it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merge_core.errors import UserError
+from merge_core.kernels import dtypes
+from merge_core.output import OutputFolder
+from merge_core.plan import FLOATS, MergePlan, TensorPlan
+from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
+from merge_core.recipe import write_recipe
+from merge_core.trim import ScopeTrim, measure_trim, trimmed_segments
+from merge_core.vectors import Piece, VectorReader, pieces_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+WRITE_ENTRIES = 1 << 19  # entries that are gathered before they are written
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """A finished merge.
+
+    Args:
+        folder: where it lies.
+        bytes: size of its weight files.
+        seconds: how long this run took; less than the whole where it continued an earlier one.
+        resumed: share of the entries that an earlier, killed run had finished, 0 to 1.
+    """
+
+    folder: Path
+    bytes: int
+    seconds: float
+    resumed: float
+
+
+def merge(
+    plan: MergePlan,
+    out: Path,
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+    threads: int | None = None,
+    memory: int = 1 << 30,
+    extra_files: Sequence[tuple[str, bytes]] = (),
+) -> MergeResult:
+    """Merge into the folder `out`, which appears only when complete.
+
+    Args:
+        plan: what to merge.
+        out: the folder; must not exist, or be empty.
+        progress: told a few times a second how far the merge is, in entries.
+        cancelled: asked between chunks; once true, the merge stops and leaves nothing.
+        threads: how many work at once; default one per core. Changes no byte of the result.
+        memory: bytes that may be in use at once beyond the interpreter. Changes no byte of the result.
+        extra_files: (name, content) of files to add, such as a model card.
+
+    Raises:
+        UserError: an input is damaged or holds values that are not finite, a result does not fit the output dtype, the
+            folder is occupied, or the disk is full. Nothing is left behind.
+        Cancelled: `cancelled` answered true. Nothing is left behind.
+    """
+    started = time.monotonic()
+    with OutputFolder(Path(out), plan).open() as output:
+        work = _Work(plan, output, progress, cancelled, threads or os.cpu_count() or 1, memory)
+        resumed = work.finished / max(work.total, 1)
+        work.run()
+        output.complete([*_other_files(plan), *extra_files])
+    return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed)
+
+
+class Pool:
+    """Threads that apply a function to pieces; the first error or a cancellation stops all of them."""
+
+    def __init__(self, threads: int, check: Callable[[], None]) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="merge")
+        self._check = check
+        self.stop = threading.Event()
+
+    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """[function(item) for item in items], on all threads."""
+        if len(items) == 1:
+            return [function(items[0])]
+        futures: list[Future[Any]] = [self._executor.submit(function, item) for item in items]
+        pending = set(futures)
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                self._check()
+        except BaseException:
+            self.stop.set()
+            for future in pending:
+                future.cancel()
+            wait(pending)
+            raise
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._executor.shutdown()
+
+
+class _Work:
+    """One run of a merge: what is left to do, and how far it is."""
+
+    def __init__(
+        self,
+        plan: MergePlan,
+        output: OutputFolder,
+        progress: ProgressCallback | None,
+        cancelled: CancelCheck | None,
+        threads: int,
+        memory: int,
+    ) -> None:
+        self._plan = plan
+        self._output = output
+        self._progress = progress
+        self._cancelled = cancelled
+        self._threads = threads
+        self._started = time.monotonic()
+        self._told = 0.0
+        self._message = "starting"
+        self._count_lock = threading.Lock()
+        pieces = [p for number, tensor in enumerate(plan.tensors) for p in pieces_of(number, tensor)]
+        # A piece is measured and then combined; together both halves of the work make its entries' worth of progress.
+        self.total = sum(p.size for p in pieces)
+        self.finished = sum(p.size for p in pieces if p in output.done)
+        self._at_start = self.finished
+        largest = max((self._piece_bytes(p) for p in pieces), default=0)
+        self._reader = VectorReader(plan, keep_mapped=largest * threads <= memory // 2)
+        self._pool = Pool(threads, self._tell)
+
+    def run(self) -> None:
+        """Do everything that is not done yet."""
+        try:
+            merged = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is not None]
+            copied = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is None]
+            self._pool.each(
+                self._copy, [p for i, t in copied for p in pieces_of(i, t) if p not in self._output.done]
+            )
+            whole = [(i, t) for i, t in merged if (rule := self._plan.trim(t)) and rule.scope == "model"]
+            if whole:
+                self._merge_whole_model(whole)
+            else:
+                self._merge_by_tensor(merged)
+            self._tell()
+        finally:
+            self._pool.close()
+
+    def _merge_whole_model(self, tensors: list[tuple[int, TensorPlan]]) -> None:
+        rule = self._plan.trim(tensors[0][1])
+        assert rule is not None
+        scope = [p for i, t in tensors if t.counted for p in pieces_of(i, t)]
+        left = [p for i, t in tensors for p in pieces_of(i, t) if p not in self._output.done]
+        if not left:
+            return
+        self._message = "ranking magnitudes over the whole model"
+        reader = VectorReader(self._plan)
+        trim = measure_trim(rule, reader, scope, self._pool.each)
+        trim.before.update(self._tied_copies(tensors, trim))
+        self._pool.each(lambda p: self._combine(p, trim, reader), left)
+
+    def _tied_copies(self, tensors: list[tuple[int, TensorPlan]], trim: ScopeTrim) -> dict[Piece, list[int]]:
+        """A stored copy of a tied tensor is cut where the tensor it copies is."""
+        copies = {}
+        for i, tensor in tensors:
+            if tensor.counted:
+                continue
+            original = next(
+                j for j, t in tensors if t.counted and t.shape == tensor.shape and "embed" in t.name
+            )
+            for piece in pieces_of(i, tensor):
+                copies[piece] = trim.before[Piece(original, piece.start, piece.stop)]
+        return copies
+
+    def _merge_by_tensor(self, tensors: list[tuple[int, TensorPlan]]) -> None:
+        """Tensors of several pieces one after the other, all threads on each; the others whole, a thread each."""
+        large = [(i, t) for i, t in tensors if len(pieces_of(i, t)) > 1]
+        small = [pieces_of(i, t)[0] for i, t in tensors if len(pieces_of(i, t)) == 1]
+        for number, tensor in large:
+            pieces = pieces_of(number, tensor)
+            left = [p for p in pieces if p not in self._output.done]
+            if left:
+                trim = self._measure(tensor, pieces, self._pool.each)
+                self._pool.each(lambda p, trim=trim: self._combine(p, trim, self._reader), left)
+        left = [p for p in small if p not in self._output.done]
+        self._pool.each(self._merge_small, left)
+
+    def _merge_small(self, piece: Piece) -> None:
+        tensor = self._plan.tensors[piece.tensor]
+        trim = self._measure(tensor, [piece], lambda function, items: [function(i) for i in items])
+        self._combine(piece, trim, self._reader)
+
+    def _measure(self, tensor: TensorPlan, pieces: list[Piece], each: Any) -> ScopeTrim | None:
+        rule = self._plan.trim(tensor)
+        return measure_trim(rule, self._reader, pieces, each) if rule else None
+
+    def _combine(self, piece: Piece, trim: ScopeTrim | None, reader: VectorReader) -> None:
+        """Compute and write one piece."""
+        tensor = self._plan.tensors[piece.tensor]
+        function = self._plan.method.function
+        settings = tensor.settings or {}
+        itemsize = FLOATS[tensor.dtype]
+        room = np.empty(min(WRITE_ENTRIES, piece.size), _NARROW[tensor.dtype])
+        filled = 0
+        position = tensor.offset + piece.start * itemsize
+        self._message = tensor.name
+        for start, base, merged in self._merged(piece, trim, reader, function, settings):
+            del start
+            result = merged if base is None else np.add(base, merged, out=merged)
+            n = result.size
+            if filled + n > room.size:
+                self._output.write(tensor.shard, position, room[:filled])
+                position += filled * itemsize
+                filled = 0
+                self._check()
+            if narrow(tensor.dtype, result, room[filled : filled + n]) >= dtypes.INFINITE:
+                raise _overflow(tensor)
+            filled += n
+        if filled:
+            self._output.write(tensor.shard, position, room[:filled])
+        reader.release(piece)
+        self._output.finish(piece, piece.size * itemsize)
+        with self._count_lock:
+            self.finished += piece.size
+
+    def _merged(
+        self, piece: Piece, trim: ScopeTrim | None, reader: VectorReader, function: Any, settings: Any
+    ) -> Iterator[tuple[int, Array | None, Array]]:
+        """(start, base's entries or None, merged entries) of consecutive runs of a piece."""
+        if trim is None:
+            for chunk in reader.chunks(piece):
+                yield chunk.start, chunk.base, function(chunk.vectors, **settings)
+            return
+        for chunk, start, vectors, trimmed in trimmed_segments(trim, reader, piece):
+            base = None if chunk.base is None else chunk.base[start : start + vectors.shape[1]]
+            yield chunk.start + start, base, function(vectors, trimmed=trimmed, **settings)
+
+    def _copy(self, piece: Piece) -> None:
+        tensor = self._plan.tensors[piece.tensor]
+        raw = self._reader.raw(self._plan.template, tensor.sources[0])
+        if piece.start == 0:  # a copied tensor is written whole, with its first piece
+            self._output.write(tensor.shard, tensor.offset, raw)
+        self._output.finish(piece, tensor.nbytes if piece.start == 0 else 0)
+        with self._count_lock:
+            self.finished += piece.size
+
+    def _piece_bytes(self, piece: Piece) -> int:
+        tensor = self._plan.tensors[piece.tensor]
+        specs = [*tensor.sources, *([tensor.base] if tensor.base else [])]
+        return sum(s.nbytes * piece.size // max(tensor.numel, 1) for s in specs)
+
+    def _check(self) -> None:
+        if self._pool.stop.is_set() or (self._cancelled is not None and self._cancelled()):
+            raise Cancelled
+
+    def _tell(self) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
+        now = time.monotonic()
+        if self._progress is None or (now - self._told < 0.2 and self.finished < self.total):
+            return
+        self._told = now
+        eta = seconds_left(self.finished - self._at_start, self.total - self._at_start, now - self._started)
+        self._progress(Progress(self.finished, self.total, self._message, eta))
+
+
+_NARROW: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.uint16, "BF16": np.uint16}
+
+
+def narrow(dtype: str, values: Array, out: Array) -> int:
+    """float32 → stored entries in `out`, rounded once; answers the largest |value| bit pattern (`kernels.dtypes`)."""
+    if dtype == "BF16":
+        return int(dtypes.narrow_bf16(values, out))
+    if dtype == "F16":
+        return int(dtypes.narrow_f16(values, out))
+    np.copyto(out, values)
+    return int(dtypes.peak(values))
+
+
+def _overflow(tensor: TensorPlan) -> UserError:
+    name = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}[tensor.dtype]
+    hint = (
+        "Say `out_dtype: bfloat16` or float32."
+        if tensor.dtype == "F16"
+        else "Use smaller weights or a smaller lambda."
+    )
+    return UserError(f"{tensor.name}: the merged values exceed what {name} can hold.", hint)
+
+
+def _other_files(plan: MergePlan) -> list[tuple[str, Path | bytes]]:
+    """Everything beside the weights that a complete model folder needs."""
+    template = plan.template
+    files: list[tuple[str, Path | bytes]] = []
+    for name in template.files:
+        assert template.root is not None
+        source = template.root / name
+        files.append((name, _config(plan, source) if name == "config.json" else source))
+    if len(plan.shards) > 1:
+        names = {t.name: plan.shards[t.shard].file for t in plan.tensors}
+        index = {"metadata": {"total_size": sum(t.nbytes for t in plan.tensors)}, "weight_map": names}
+        files.append(("model.safetensors.index.json", (json.dumps(index, indent=2) + "\n").encode()))
+    files.append(("mergekit_config.yml", write_recipe(plan.recipe).encode()))
+    return files
+
+
+def _config(plan: MergePlan, source: Path) -> Path | bytes:
+    """The template's config.json, naming the dtype that the output really has."""
+    wanted = plan.recipe.out_dtype or plan.recipe.dtype
+    if wanted is None:
+        return source
+    config = json.loads(source.read_text())
+    for key in ("torch_dtype", "dtype"):
+        if key in config:
+            config[key] = wanted
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,299 @@
+"""MergePlan → InterferenceReport, by walking the same pieces a merge would."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from merge_core.engine import Pool
+from merge_core.errors import UserError
+from merge_core.interference.levels import DENSITIES, LevelTable, measure_levels
+from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
+from merge_core.kernels import gram, onset, rank
+from merge_core.kernels.dtypes import MAGNITUDE
+from merge_core.layers import locate
+from merge_core.methods import METHODS
+from merge_core.methods.trimming import TrimRule
+from merge_core.plan import MergePlan, TensorPlan
+from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
+from merge_core.recipe import Recipe
+from merge_core.vectors import Piece, VectorReader, pieces_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SORTED_ENTRIES = 1 << 17  # a trim scope up to this size is ranked by sorting it: less to set up than tables
+
+
+def inspectable(recipe: Recipe) -> Recipe:
+    """The recipe whose trim is inspected: `recipe` itself, or TIES on the same models for a method that never trims.
+
+    Raises:
+        UserError: there is no base model to measure differences from.
+    """
+    if recipe.base is None:
+        raise UserError(
+            "base_model is missing: interference is a matter of task vectors, the differences from a base.",
+            "Name the model that the others were fine-tuned from as `base_model`.",
+        )
+    if METHODS[recipe.method].trim is not None:
+        return recipe
+    models = tuple(
+        replace(e, parameters={k: v for k, v in e.parameters.items() if k == "weight"}) for e in recipe.models
+    )
+    parameters = {k: v for k, v in recipe.parameters.items() if k == "weight"}
+    return replace(recipe, method="ties", models=models, parameters=parameters)
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What one tensor gave: onset counts [3, levels + 1]; products, same, both [models + 1, models + 1], base last."""
+
+    onsets: Array
+    products: Array
+    same: Array
+    both: Array
+
+
+def inspect(
+    plan: MergePlan,
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+    threads: int | None = None,
+) -> InterferenceReport:
+    """Count, exactly and at every density of the grid, where the plan's task vectors meet and disagree.
+
+    Args:
+        plan: of a method that trims, see `inspectable`.
+        progress: told how far it is, in entries.
+        cancelled: asked now and then; once true, stops.
+        threads: how many work at once; default one per core. Changes nothing in the report.
+
+    Raises:
+        UserError: an input is damaged or holds values that are not finite.
+        Cancelled: `cancelled` answered true.
+    """
+    walk = _Walk(plan, progress, cancelled, threads or os.cpu_count() or 1)
+    try:
+        tallies = walk.run()
+    finally:
+        walk.pool.close()
+    return _report(plan, walk.tensors, tallies)
+
+
+class _Walk:
+    """One inspection under way."""
+
+    def __init__(
+        self, plan: MergePlan, progress: ProgressCallback | None, cancelled: CancelCheck | None, threads: int
+    ) -> None:
+        self._plan = plan
+        self._progress = progress
+        self._cancelled = cancelled
+        self._started = time.monotonic()
+        self._reader = VectorReader(plan)
+        self.pool = Pool(threads, self._tell)
+        self.tensors = [(i, t) for i, t in enumerate(plan.tensors) if t.settings is not None]
+        self._done = 0
+        self._total = sum(t.numel for _, t in self.tensors)
+
+    def run(self) -> list[_Tally]:
+        """One tally per tensor."""
+        if not self.tensors:
+            return []
+        rule = self._plan.trim(self.tensors[0][1])
+        assert rule is not None
+        if rule.scope == "tensor":
+            return self.pool.each(self._by_tensor, self.tensors)
+        scope = [p for i, t in self.tensors if t.counted for p in pieces_of(i, t)]
+        tables = measure_levels(rule, self._reader, scope, self.pool.each)
+        before = self._equals_before(tables, scope)
+        return self.pool.each(
+            lambda numbered: self._tally(numbered, _TableLevels(tables, before.get(numbered[0]))),
+            self.tensors,
+        )
+
+    def _by_tensor(self, numbered: tuple[int, TensorPlan]) -> _Tally:
+        number, tensor = numbered
+        rule = self._plan.trim(tensor)
+        assert rule is not None
+        pieces = pieces_of(number, tensor)
+        if tensor.numel <= SORTED_ENTRIES:
+            vectors = [c.vectors.copy() for p in pieces for c in self._reader.chunks(p)]
+            models = len(tensor.sources)
+            whole = np.concatenate(vectors, axis=1) if vectors else np.zeros((models, 0), np.float32)
+            return self._tally(numbered, _SortedLevels(rule, whole))
+        tables = measure_levels(rule, self._reader, pieces, lambda f, items: [f(i) for i in items])
+        return self._tally(numbered, _TableLevels(tables, None))
+
+    def _equals_before(self, tables: Sequence[LevelTable], scope: Sequence[Piece]) -> dict[int, list[Array]]:
+        """Tensor → per model, how many entries of each tie lie in the tensors before it."""
+        if not any(t.patterns.size for t in tables):
+            return {}
+
+        def count(piece: Piece) -> list[Array]:
+            found = [np.zeros(t.patterns.size, np.int64) for t in tables]
+            for chunk in self._reader.chunks(piece):
+                for m, table in enumerate(tables):
+                    for tie, pattern in enumerate(table.patterns):
+                        found[m][tie] += rank.count_equal(chunk.vectors[m], pattern)
+            return found
+
+        before: dict[int, list[Array]] = {}
+        running = [np.zeros(t.patterns.size, np.int64) for t in tables]
+        for piece, counts in zip(scope, self.pool.each(count, scope), strict=True):
+            before.setdefault(piece.tensor, [r.copy() for r in running])
+            for total, counted in zip(running, counts, strict=True):
+                total += counted
+        return before
+
+    def _tally(self, numbered: tuple[int, TensorPlan], levels: _TableLevels | _SortedLevels) -> _Tally:
+        number, tensor = numbered
+        models = len(tensor.sources)
+        sign = np.sign((tensor.settings or {})["weight"]).astype(np.float32)
+        tally = _Tally(
+            np.zeros((3, onset.NEVER + 1), np.int64),
+            np.zeros((models + 1, models + 1)),
+            np.zeros((models + 1, models + 1), np.int64),
+            np.zeros((models + 1, models + 1), np.int64),
+        )
+        for piece in pieces_of(number, tensor):
+            for chunk in self._reader.chunks(piece):
+                assert chunk.base is not None
+                level = levels.of(chunk.vectors, sign)
+                onset.count_onsets(level, chunk.vectors, sign, tally.onsets)
+                rows = np.concatenate([chunk.vectors, chunk.base[None]])
+                gram.gram(rows, tally.products, tally.same, tally.both)
+            if self._cancelled is not None and self._cancelled():
+                raise Cancelled
+        self._done += tensor.numel
+        return tally
+
+    def _tell(self) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
+        if self._progress is not None:
+            eta = seconds_left(self._done, self._total, time.monotonic() - self._started)
+            self._progress(Progress(self._done, self._total, "comparing the task vectors", eta))
+
+
+class _TableLevels:
+    """Levels looked up in tables, chunk after chunk in index order."""
+
+    def __init__(self, tables: Sequence[LevelTable], before: list[Array] | None) -> None:
+        self._tables = tables
+        self._left = [t.dealt.copy() for t in tables]
+        self._position = [np.zeros(len(t.dealt), np.int64) for t in tables]
+        for left, counts in zip(self._left, before or [], strict=False):
+            for tie, count in enumerate(counts):
+                _deal(left[tie], int(count))
+
+    def of(self, vectors: Array, sign: Array) -> Array:
+        """uint8 [models, n]."""
+        level = np.empty(vectors.shape, np.uint8)
+        for m, t in enumerate(self._tables):
+            onset.levels(
+                vectors[m],
+                sign[m],
+                t.coarse,
+                t.slots,
+                t.fine,
+                t.steps,
+                self._left[m],
+                self._position[m],
+                level[m],
+            )
+        return level
+
+
+def _deal(left: Array, count: int) -> None:
+    """Deal out `count` entries of a tie, in place."""
+    for step in range(left.size):
+        taken = min(int(left[step]), count)
+        left[step] -= taken
+        count -= taken
+
+
+class _SortedLevels:
+    """Levels of a small scope, by sorting it: the definition itself."""
+
+    def __init__(self, rule: TrimRule, vectors: Array) -> None:
+        entries = vectors.shape[1]
+        kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.int64)
+        magnitudes = vectors.view(np.uint32) & MAGNITUDE
+        self._levels = np.empty(vectors.shape, np.uint8)
+        self._at = 0
+        for m, row in enumerate(magnitudes):
+            order = np.argsort(
+                MAGNITUDE - row, kind="stable"
+            )  # largest first, lowest index first among equals
+            ranks = np.empty(entries, np.int64)
+            ranks[order] = np.arange(1, entries + 1)
+            if rule.keep_equal:
+                ordered = MAGNITUDE - row[order]
+                ranks[order] = np.searchsorted(ordered, ordered, side="left") + 1
+            self._levels[m] = np.where(row == 0, onset.NEVER, np.searchsorted(kept, ranks))
+
+    def of(self, vectors: Array, sign: Array) -> Array:
+        """uint8 [models, n]."""
+        n = vectors.shape[1]
+        level = np.where(sign[:, None] == 0, onset.NEVER, self._levels[:, self._at : self._at + n])
+        self._at += n
+        return np.ascontiguousarray(level.astype(np.uint8))
+
+
+def _report(
+    plan: MergePlan, tensors: Sequence[tuple[int, TensorPlan]], tallies: Sequence[_Tally]
+) -> InterferenceReport:
+    rows = []
+    for (_, tensor), tally in zip(tensors, tallies, strict=True):
+        place = locate(tensor.name)
+        touched, contested, conflicted = (
+            tuple(int(v) for v in np.cumsum(row[: onset.NEVER])) for row in tally.onsets
+        )
+        rows.append(
+            TensorInterference(
+                tensor.name,
+                place.layer,
+                place.module,
+                place.stack,
+                tensor.numel,
+                touched,
+                contested,
+                conflicted,
+            )
+        )
+    models = len(plan.models)
+    counted = [t for (_, tensor), t in zip(tensors, tallies, strict=True) if tensor.counted]
+    size = models + 1
+    products = np.array(
+        [[math.fsum(t.products[a, b] for t in counted) for b in range(size)] for a in range(size)], np.float64
+    )
+    same = sum((t.same for t in counted), np.zeros((size, size), np.int64))
+    both = sum((t.both for t in counted), np.zeros((size, size), np.int64))
+    norms = np.sqrt(np.diag(products))
+    pairs = []
+    for x, a in enumerate(plan.listed):
+        for b in plan.listed[x + 1 :]:
+            low, high = min(a, b), max(a, b)
+            length = float(norms[a] * norms[b])
+            cosine = max(-1.0, min(1.0, float(products[low, high]) / length)) if length > 0 else None
+            agreement = int(same[low, high]) / int(both[low, high]) if both[low, high] else None
+            pairs.append(PairAgreement(plan.names[a], plan.names[b], cosine, agreement))
+    base = float(norms[models])
+    return InterferenceReport(
+        models=tuple(plan.names[m] for m in plan.listed),
+        density=DENSITIES,
+        tensors=tuple(rows),
+        pairs=tuple(pairs),
+        norms=tuple(
+            ModelNorm(plan.names[m], float(norms[m]), float(norms[m]) / base if base > 0 else None)
+            for m in plan.listed
+        ),
+    )

@@ -1,0 +1,45 @@
+"""How the hot loops are compiled: once, kept on disk, without the interpreter lock.
+
+The compiled code is cached beside the sources, in the user's cache folder, or where `NUMBA_CACHE_DIR` says; where none of
+those can be written (a read-only container), in a temporary folder for the life of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_compiled: list[Any] = []
+
+
+def kernel(function: Function) -> Function:
+    """Compile `function` on its first call. It must not touch Python objects: it runs without the interpreter lock."""
+    # error_model="numpy": a checked division would stop the loop from being vectorised.
+    # fastmath off: no reordering and no fused multiply-add, so the same bytes come out on every machine.
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+    try:
+        dispatcher = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba's words for "no folder to cache in can be written"
+        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="tiebreak-kernels-")
+        numba.core.config.reload_config()
+        dispatcher = numba.njit(cache=True, **options)(function)
+    _compiled.append(dispatcher)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def compiled_now() -> int:
+    """How many kernel versions this process had to compile because no cache held them."""
+    return sum(sum(d.stats.cache_misses.values()) for d in _compiled)
+
+
+def announce_compilation() -> None:
+    """Say on stderr that kernels were compiled, if any were: it explains a slow first start."""
+    if count := compiled_now():
+        print(f"compiled {count} kernels; the next start finds them cached", file=sys.stderr)  # noqa: T201

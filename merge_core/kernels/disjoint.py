@@ -1,0 +1,166 @@
+"""Trim, elect and disjoint merge in one sweep: TIES-Merging's arithmetic on trimmed task vectors.
+
+All five dialects are one loop; what tells them apart is the handful of numbers in `Election`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from merge_core.kernels.compilation import kernel
+from merge_core.kernels.dtypes import MAGNITUDE
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+STRIP = 1024
+
+# How the sign of an entry is elected: the sign of …
+VOTE_MASS = 0  # … the sum of v·τ
+VOTE_COUNT = 1  # … the sum of sign(v·τ)
+VOTE_SHARE = 2  # … the sum of sign(v·τ)·(v·τ)²
+VOTE_LARGEST = 3  # … the v·τ of largest magnitude
+VOTE_NONE = 4  # no election: every survivor agrees
+
+# What the agreeing entries become:
+COMBINE_SUM = 0  # Σ w·τ
+COMBINE_MEAN = 1  # Σ w·τ / Σ share
+COMBINE_MAX = 2  # the w·τ of largest magnitude
+
+
+class Election(NamedTuple):
+    """The numbers that make a dialect.
+
+    Args:
+        vote: one of VOTE_….
+        combine: one of COMBINE_….
+        tie: the sign that stands where the vote is exactly zero: +1, −1, or 0 to drop the entry.
+    """
+
+    vote: int
+    combine: int
+    tie: int
+
+
+def disjoint_merge_plain(
+    tau: Array, threshold: Array, ballot: Array, weight: Array, share: Array, election: Election, out: Array
+) -> int:
+    """Numpy's meaning of `disjoint_merge`."""
+    kept = (tau.view(np.uint32) & MAGNITUDE) >= threshold[:, None]
+    trimmed = np.where(kept, tau, np.float32(0)).astype(np.float64)
+    votes = trimmed * ballot[:, None]
+    tally = np.zeros(tau.shape[1])
+    for v in votes:  # one after the other, as the kernel adds
+        if election.vote == VOTE_MASS:
+            tally += v
+        elif election.vote == VOTE_COUNT:
+            tally += np.sign(v)
+        elif election.vote == VOTE_SHARE:
+            tally += v * np.abs(v)
+        elif election.vote == VOTE_LARGEST:
+            tally = np.where(np.abs(v) > np.abs(tally), v, tally)
+    elected = np.where(tally == 0, election.tie, np.sign(tally))
+    agree = votes != 0 if election.vote == VOTE_NONE else np.sign(votes) * elected > 0
+    total = np.zeros(tau.shape[1])
+    divisor = np.zeros(tau.shape[1])
+    for t, a, w, s in zip(trimmed, agree, weight, share, strict=True):
+        value = np.where(a, t * w, 0.0)
+        if election.combine == COMBINE_MAX:
+            total = np.where(np.abs(value) > np.abs(total), value, total)
+        else:
+            total += value
+        divisor += np.where(a, s, 0.0)
+    if election.combine == COMBINE_MEAN:
+        total /= np.where(divisor == 0, 1.0, divisor)
+    out[:] = total
+    return int(np.sign(tally).sum())
+
+
+@kernel
+def disjoint_merge(tau, threshold, ballot, weight, share, election, out):  # type: ignore[no-untyped-def]
+    """TIES-Merging of a piece (Yadav et al. 2023, algorithm 1); answers the sum of the elected signs, ties as 0.
+
+    Args:
+        tau: float32 [models, n], task vectors.
+        threshold: uint32 [models]; an entry survives the trim if the bits of |τ| are at least this.
+        ballot: float64 [models], v: a model's weight in the election.
+        weight: float64 [models], w: its weight in the sum of those that agree.
+        share: float64 [models]: what it adds to the divisor of a mean where it agrees.
+        election: an `Election`.
+        out: float32 [n], written.
+    """
+    models, n = tau.shape
+    vote, combine, tie = election
+    tally = np.empty(STRIP)
+    total = np.empty(STRIP)
+    divisor = np.empty(STRIP)
+    signs = np.int64(0)
+    for start in range(0, n, STRIP):
+        size = min(STRIP, n - start)
+        for i in range(size):
+            tally[i] = 0.0
+            total[i] = 0.0
+            divisor[i] = 0.0
+        for m in range(models):
+            row = tau[m, start : start + size]
+            bits = row.view(np.uint32)
+            least = threshold[m]
+            v = ballot[m]
+            if vote == VOTE_MASS:
+                for i in range(size):
+                    tally[i] += row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
+            elif vote == VOTE_COUNT:
+                for i in range(size):
+                    x = row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
+                    tally[i] += (1.0 if x > 0 else 0.0) - (1.0 if x < 0 else 0.0)
+            elif vote == VOTE_SHARE:
+                for i in range(size):
+                    x = row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
+                    tally[i] += x * abs(x)
+            elif vote == VOTE_LARGEST:
+                for i in range(size):
+                    x = row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
+                    tally[i] = x if abs(x) > abs(tally[i]) else tally[i]
+        if vote != VOTE_NONE:
+            up = np.int32(0)
+            down = np.int32(0)
+            for i in range(size):
+                up += np.int32(tally[i] > 0)
+                down += np.int32(tally[i] < 0)
+                tally[i] = np.float64(tie) if tally[i] == 0 else tally[i]
+            signs += up - down
+        for m in range(models):
+            row = tau[m, start : start + size]
+            bits = row.view(np.uint32)
+            least = threshold[m]
+            v = ballot[m]
+            w = weight[m]
+            part_of = share[m]
+            if vote == VOTE_NONE:
+                for i in range(size):
+                    tally[i] = row[i] * v  # whatever it is, it agrees with itself
+            if combine == COMBINE_MAX:
+                for i in range(size):
+                    x = row[i] * w if _agrees(row[i] * v, tally[i], bits[i], least) else 0.0
+                    total[i] = x if abs(x) > abs(total[i]) else total[i]
+            else:
+                for i in range(size):
+                    agree = _agrees(row[i] * v, tally[i], bits[i], least)
+                    total[i] += row[i] * w if agree else 0.0
+                    divisor[i] += part_of if agree else 0.0
+        part = out[start : start + size]
+        if combine == COMBINE_MEAN:
+            for i in range(size):
+                part[i] = total[i] / (divisor[i] if divisor[i] != 0 else 1.0)
+        else:
+            for i in range(size):
+                part[i] = total[i]
+    return signs
+
+
+@kernel
+def _agrees(ballot_value, elected, bits, least):  # type: ignore[no-untyped-def]
+    """True where an entry survived the trim and its vote has the elected sign."""
+    same = ((ballot_value > 0) & (elected > 0)) | ((ballot_value < 0) & (elected < 0))
+    return same & ((bits & MAGNITUDE) >= least)

@@ -1,0 +1,205 @@
+"""The output folder: it appears under its final name only when complete, and a killed merge finds its finished pieces again.
+
+While a merge runs, everything lies in a hidden folder beside the final one. A journal there names the pieces whose bytes
+have reached the disk: data is synchronised first, then the journal, so that after a power loss no piece is believed that is
+not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merge_core.errors import UserError
+from merge_core.plan import MergePlan, Shard
+from merge_core.vectors import Piece
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+COMMIT_BYTES = (
+    256 << 20
+)  # written between two commits to the journal: a killed merge loses at most this much work
+SPARE_BYTES = 16 << 20  # left free for what is written beside the weights
+
+
+class OutputFolder:
+    """A merge's output in the making.
+
+    Args:
+        final: where the finished folder appears. Must not exist, or be empty.
+        plan: what is merged; a partial output of another plan is thrown away.
+    """
+
+    def __init__(self, final: Path, plan: MergePlan) -> None:
+        self.final = final
+        self.partial = final.parent / f".{final.name}.partial"
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._committing = threading.Lock()
+        self._written: list[Piece] = []
+        self._uncommitted = 0
+        self.done: set[Piece] = set()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OutputFolder]:
+        """Hold the folder; on `UserError` and cancellation nothing of it remains, on a crash its journal does.
+
+        Raises:
+            UserError: the output folder is not empty or cannot be made, another merge writes it, or the disk is full.
+        """
+        refuse_occupied(self.final)
+        try:
+            self.partial.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.final} cannot be made: {error.strerror}.", "Pick a folder you may write to."
+            ) from None
+        with open(self.partial / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(
+                    f"Another merge is writing {self.final} now.", "Wait for it, or pick another folder."
+                ) from None
+            self._files: list[int] = []
+            try:
+                self._recover()
+                self._files = [self._reserve(shard) for shard in self._plan.shards]
+                yield self
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+                shutil.rmtree(self.partial, ignore_errors=True)
+                raise _no_space(self.final, self._plan.bytes_out) from None
+            except Exception:
+                shutil.rmtree(self.partial, ignore_errors=True)
+                raise
+            finally:
+                for descriptor in self._files:
+                    os.close(descriptor)
+
+    def write(self, shard: int, offset: int, data: Array) -> None:
+        """Write bytes of a piece."""
+        view = memoryview(data).cast("B")
+        while view.nbytes:
+            written = os.pwrite(self._files[shard], view, offset)
+            view = view[written:]
+            offset += written
+
+    def finish(self, piece: Piece, nbytes: int) -> None:
+        """Note that all of a piece is written; now and then, commit."""
+        with self._lock:
+            self._written.append(piece)
+            self._uncommitted += nbytes
+            due = self._uncommitted >= COMMIT_BYTES
+        if due and self._committing.acquire(blocking=False):
+            try:
+                self._commit()
+            finally:
+                self._committing.release()
+
+    def complete(self, others: Sequence[tuple[str, Path | bytes]]) -> None:
+        """Add the other files (name, source or content), make everything durable, and give the folder its name."""
+        with self._committing:
+            self._commit()
+        for name, source in others:
+            target = self.partial / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = source if isinstance(source, bytes) else source.read_bytes()
+            with open(target, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        (self.partial / "journal").unlink()
+        (self.partial / "lock").unlink()
+        refuse_occupied(self.final)
+        _sync_folder(self.partial)
+        os.rename(self.partial, self.final)  # takes the place of an empty folder, atomically
+        _sync_folder(self.final.parent)
+
+    def _recover(self) -> None:
+        """Believe the journal of the same plan; else start over."""
+        journal = self.partial / "journal"
+        try:
+            lines = journal.read_text().split("\n")
+            if json.loads(lines[0]) == self._plan.fingerprint:
+                for line in lines[1:-1]:  # what follows the last line end was cut off by a crash
+                    self.done.update(Piece(*numbers) for numbers in json.loads(line))
+                return
+        except (OSError, ValueError, TypeError):
+            self.done.clear()
+        for entry in self.partial.iterdir():
+            if entry.name != "lock":
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        with open(journal, "w") as file:
+            file.write(json.dumps(self._plan.fingerprint) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _reserve(self, shard: Shard) -> int:
+        """Open a weight file at its full size, its header written."""
+        path = self.partial / shard.file
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        missing = shard.size - os.fstat(descriptor).st_size
+        if missing > 0:
+            if shutil.disk_usage(self.partial).free < missing + SPARE_BYTES:
+                os.close(descriptor)
+                raise OSError(errno.ENOSPC, "")
+            try:
+                os.posix_fallocate(descriptor, 0, shard.size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    os.close(descriptor)
+                    raise
+                os.truncate(descriptor, shard.size)
+        os.pwrite(descriptor, shard.header, 0)
+        return descriptor
+
+    def _commit(self) -> None:
+        with self._lock:
+            pieces, self._written, self._uncommitted = self._written, [], 0
+        if not pieces:
+            return
+        for shard in {self._plan.tensors[p.tensor].shard for p in pieces}:
+            os.fdatasync(self._files[shard])
+        with open(self.partial / "journal", "a") as file:
+            file.write(json.dumps([[p.tensor, p.start, p.stop] for p in pieces]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise a UserError unless `folder` does not exist or is empty."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"{folder} exists and is no folder.", "Pick another output folder.")
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder} is not empty.", "Pick a new or an empty folder: a merge never overwrites anything."
+        )
+
+
+def _no_space(folder: Path, needed: int) -> UserError:
+    near = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(near).free
+    return UserError(
+        f"No space for {folder}: the merge takes {needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free.",
+        "Free some space, pick another disk, or a smaller out_dtype.",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

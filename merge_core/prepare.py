@@ -1,0 +1,54 @@
+"""Recipe → MergePlan: open, check, and only then download."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from merge_core.checkpoint import Checkpoint, open_checkpoint
+from merge_core.plan import SHARD_BYTES, MergePlan, make_plan
+from merge_core.preflight import examine
+from merge_core.progress import CancelCheck, ProgressCallback
+from merge_core.recipe import ModelRef, Recipe
+
+if TYPE_CHECKING:
+    from merge_core.hub import HubClient
+
+
+def open_all(recipe: Recipe, hub: HubClient | None = None) -> dict[ModelRef, Checkpoint]:
+    """Every checkpoint of the recipe, from its headers alone.
+
+    Raises:
+        UserError: one cannot be opened.
+    """
+    return {ref: open_checkpoint(ref, hub) for ref in recipe.refs()}
+
+
+def prepare(
+    recipe: Recipe,
+    hub: HubClient | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> MergePlan:
+    """Open the recipe's checkpoints, find out whether they fit together, fetch what is missing, and plan.
+
+    Args:
+        recipe: a checked recipe.
+        hub: where Hub references are looked up; None uses the default client, made only if one is needed.
+        progress, cancelled: of a download.
+        shard_bytes: the size past which the output starts a new file.
+
+    Raises:
+        UserError: the first problem found; nothing was downloaded unless everything fits together.
+    """
+    checkpoints = open_all(recipe, hub)
+    verdict = examine(recipe, checkpoints)
+    if verdict.problems:
+        raise verdict.problems[0]
+    for ref, checkpoint in checkpoints.items():
+        if checkpoint.root is None:
+            from merge_core.hub import HubClient
+
+            hub = hub or HubClient()
+            checkpoints[ref] = hub.download(checkpoint, progress, cancelled)
+    return make_plan(recipe, checkpoints, shard_bytes)
