@@ -39,6 +39,12 @@ class Control:
         """False for what "More settings" holds."""
         return self.name not in SECOND_ROW
 
+    @property
+    def is_slider(self) -> bool:
+        """True for a number between two ends."""
+        parameter = self.parameter
+        return parameter.kind == "float" and parameter.low is not None and parameter.high is not None
+
     def to_view(self, value: Any) -> Any:
         """A recipe's value as the control shows it."""
         if value is None:
@@ -76,7 +82,7 @@ class Control:
             if len(choices) <= 3:
                 return gr.Radio(choices, **shared)
             return gr.Dropdown(choices, filterable=False, **shared)
-        if parameter.kind == "int" or parameter.low is None or parameter.high is None:
+        if not self.is_slider:
             return gr.Number(precision=0 if parameter.kind == "int" else None, **shared)
         low, high = self.range(shared["value"])
         step = 1 if self.name in IN_PERCENT else 0.05 if high - low > 1 else 0.01

@@ -28,12 +28,12 @@ function makeRow(model) {
   };
   parts.dot.setAttribute("aria-hidden", "true");
   parts.remove.type = "button";
-  parts.remove.addEventListener("click", () => trigger("remove", { index: parts.index }));
+  parts.remove.addEventListener("click", () => trigger("remove", { key: parts.key }));
   parts.slider.type = "range";
   parts.output.type = "number";
   parts.output.step = "any";
   const send = (value) => {
-    if (Number.isFinite(value)) trigger("weight", { index: parts.index, weight: value });
+    if (Number.isFinite(value)) trigger("weight", { key: parts.key, weight: value });
   };
   parts.slider.addEventListener("input", () => {
     parts.output.value = Number(parts.slider.value).toFixed(2);
@@ -49,7 +49,7 @@ function makeRow(model) {
 }
 
 function fill(parts, model) {
-  parts.index = model.index;
+  parts.key = model.key;
   parts.dot.style.background = `var(${model.colour})`;
   parts.name.textContent = model.name;
   parts.name.title = model.spelled;

@@ -1,0 +1,134 @@
+"""What every part of the page shares: the draft, its past, the visitor, the selected run, the notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components.editing import Draft
+from merge_core.errors import UserError
+from merge_core.recipe import Recipe
+
+LONGEST_PAST = 50
+
+# Every listener answers this visitor's page only, at once and without a spinner over what is there.
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
+
+Past = tuple[tuple[str, Draft], ...]  # (what was changed, the draft before), oldest first
+
+
+class Notice(gr.HTML):
+    """What went wrong and what to do about it, as text; its value is "" or {message, hint}."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value="",
+            html_template=(
+                '<div class="tb-notice" role="alert" hidden><b></b> <span></span>'
+                '<button type="button" aria-label="Dismiss">×</button></div>'
+            ),
+            js_on_load="""const [box] = element.getElementsByClassName("tb-notice");
+const show = () => {
+  box.hidden = !props.value;
+  box.querySelector("b").textContent = props.value?.message ?? "";
+  box.querySelector("span").textContent = props.value?.hint ?? "";
+};
+box.querySelector("button").addEventListener("click", () => { props.value = ""; show(); });
+watch("value", show); show();""",
+            apply_default_css=False,
+            **settings,
+        )
+
+
+def complaint(error: UserError) -> dict[str, str]:
+    """A `UserError` as a `Notice` shows it."""
+    return {"message": error.message, "hint": error.hint}
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page's state. Made by `build`; listeners take and return these components.
+
+    Args:
+        draft: the `Draft` being edited, the only state there is of a merge.
+        past: drafts before it, for undo.
+        redraw: counts changes that did not come from the controls, after which they must be set anew.
+        owner: this browser's unguessable name, kept by the browser; whoever has it sees its runs.
+        run: id of the selected run, "" for none.
+        notice: where an edit's error is shown.
+    """
+
+    draft: gr.State
+    past: gr.State
+    redraw: gr.State
+    owner: gr.BrowserState
+    run: gr.State
+    notice: Notice
+
+    def edit(
+        self,
+        listener: Callable[..., Any],
+        change: Callable[..., Recipe],
+        inputs: list[Any] | None = None,
+        *,
+        what: str,
+        redraw: bool = True,
+        **settings: Any,
+    ) -> Any:
+        """Let an event change the recipe.
+
+        Args:
+            change: (recipe, *inputs) → changed recipe; its `UserError` goes to the notice.
+            what: names the change; changes of the same name in a row are undone together.
+            redraw: whether the controls must be set anew; False for what the visitor's own control just said.
+        """
+
+        def handler(draft: Draft, past: Past, redraws: int, *values: Any) -> tuple[Any, ...]:
+            return edited(draft, past, redraws + redraw, lambda recipe: change(recipe, *values), what)
+
+        return listener(
+            handler,
+            [self.draft, self.past, self.redraw, *(inputs or [])],
+            [self.draft, self.past, self.redraw, self.notice],
+            **{**QUICK, **settings},
+        )
+
+
+def edited(
+    draft: Draft, past: Past, redraws: int, change: Callable[[Recipe], Recipe], what: str
+) -> tuple[Any, Any, Any, Any]:
+    """(draft, past, redraws, notice) after a change; where it fails, only the notice changes."""
+    try:
+        after = Draft.of(change(draft.recipe))
+    except UserError as error:
+        return gr.skip(), gr.skip(), gr.skip(), complaint(error)
+    if after == draft:
+        return gr.skip(), gr.skip(), gr.skip(), ""
+    if not past or past[-1][0] != what:
+        past = (*past, (what, draft))[-LONGEST_PAST:]
+    return after, past, redraws, ""
+
+
+def undone(draft: Draft, past: Past, redraws: int) -> tuple[Any, Past, int, Any]:
+    """(draft, past, redraws, notice) after taking the last change back."""
+    if not past:
+        return gr.skip(), past, redraws, ""
+    return past[-1][1], past[:-1], redraws + 1, ""
+
+
+def build(draft: Draft) -> Page:
+    """The shared state, opening with `draft`; shows the notice where it is called."""
+    return Page(
+        draft=gr.State(draft),
+        past=gr.State(()),
+        redraw=gr.State(0),
+        # The secret only keeps the value from being read by eye; what protects a visitor's runs is that the
+        # name in it cannot be guessed.
+        owner=gr.BrowserState("", storage_key="tiebreak-visitor", secret="tiebreak"),
+        run=gr.State(""),
+        notice=Notice(elem_id="tb-notice"),
+    )

@@ -1,0 +1,87 @@
+"""How to merge: the method and one control for each of its parameters, drawn from its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components import editing
+from components.controls import Control, declared_controls
+from components.editing import Draft, shown_parameter
+from components.page import QUICK, Page
+from merge_core.methods import METHODS
+from merge_core.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """What the page wires together."""
+
+    method: gr.Radio
+    controls: dict[str, gr.components.Component]
+
+
+def control_updates(recipe: Recipe, controls: Sequence[Control]) -> list[Any]:
+    """Value, visibility and range of every control, as the recipe has them."""
+    updates = []
+    for control in controls:
+        shown = shown_parameter(recipe, control.parameter)
+        value = control.to_view(shown.value)
+        update = {"value": value, "visible": recipe.method in control.methods}
+        if control.is_slider:
+            update["minimum"], update["maximum"] = control.range(value)
+            update["info"] = shown.note or None
+        updates.append(gr.update(**update))
+    return updates
+
+
+def build(page: Page, recipe: Recipe) -> Tuner:
+    """The method and its controls, wired to the page's draft."""
+    controls = declared_controls()
+    gr.Markdown("## Merge", elem_classes=["tb-title"])
+    titles = [(method.title, name) for name, method in METHODS.items()]
+    method = gr.Radio(
+        titles,
+        value=recipe.method,
+        show_label=False,
+        container=False,
+        elem_id="method",
+        elem_classes=["tb-control"],
+    )
+    parts: dict[str, gr.components.Component] = {}
+    for control in controls:
+        if control.in_front:
+            parts[control.name] = control.build()
+    with gr.Accordion("More settings", open=False, elem_id="tb-more", elem_classes=["tb-fold"]):
+        for control in controls:
+            if not control.in_front:
+                parts[control.name] = control.build()
+    for control in controls:
+        _wire(page, control, parts[control.name])
+    page.edit(method.input, editing.set_method, [method], what="method")
+    page.redraw.change(
+        lambda draft: [draft.recipe.method, *control_updates(draft.recipe, controls)],
+        page.draft,
+        [method, *(parts[c.name] for c in controls)],
+        **QUICK,
+    )
+    return Tuner(method, parts)
+
+
+def _wire(page: Page, control: Control, part: Any) -> None:
+    def change(recipe: Recipe, shown: Any) -> Recipe:
+        value = control.from_view(shown)
+        return (
+            recipe if value is None and shown is None else editing.set_parameter(recipe, control.name, value)
+        )
+
+    # A slider tells of every step of a drag; only the last that waits is worth sending.
+    page.edit(part.input, change, [part], what=control.name, redraw=False, trigger_mode="always_last")
+
+
+def opening(draft: Draft) -> list[Any]:
+    """What the controls show when the page opens."""
+    return control_updates(draft.recipe, declared_controls())

@@ -1,0 +1,153 @@
+"""What each control does to a recipe."""
+
+import pytest
+
+from components.editing import (
+    Draft,
+    add_model,
+    remove,
+    set_base,
+    set_method,
+    set_parameter,
+    set_weight,
+    shown_parameter,
+    shown_weight,
+)
+from merge_core.errors import UserError
+from merge_core.methods import METHODS
+from merge_core.recipe import ModelRef, Recipe, read_recipe
+
+PLAIN = """
+merge_method: ties
+base_model: ./base
+models:
+  - model: ./a
+    parameters: {weight: 1.0}
+  - model: ./b
+    parameters: {weight: 0.5}
+parameters: {density: 0.2}
+"""
+BY_MODEL = """
+merge_method: ties
+base_model: ./base
+models:
+  - model: ./a
+    parameters: {weight: 1.0, density: 0.5}
+  - model: ./b
+    parameters: {weight: [0, 1], density: 0.3}
+"""
+SLICED = """
+merge_method: ties
+base_model: ./base
+slices:
+  - sources:
+      - {model: ./a, layer_range: [0, 2], parameters: {weight: 1.0}}
+      - {model: ./b, layer_range: [0, 2], parameters: {weight: 0.3}}
+  - sources:
+      - {model: ./a, layer_range: [2, 4], parameters: {weight: 0.2}}
+      - {model: ./b, layer_range: [2, 4], parameters: {weight: 0.3}}
+parameters: {density: 0.4}
+"""
+A, B, C, BASE = (ModelRef(f"./{name}") for name in ("a", "b", "c", "base"))
+DENSITY = METHODS["ties"].parameter("density")
+
+
+def weight_of(recipe: Recipe, ref: ModelRef, layer: int = 0) -> float:
+    return recipe.value(METHODS["ties"].parameter("weight"), model=ref, tensor="x", layer=layer, layers=4)
+
+
+@pytest.fixture(params=[PLAIN, BY_MODEL, SLICED], ids=["plain", "by model", "sliced"])
+def recipe(request):
+    return read_recipe(request.param)
+
+
+def test_an_added_model_weighs_one_everywhere_and_the_others_stay(recipe):
+    before = [weight_of(recipe, ref, layer) for ref in (A, B) for layer in (0, 3)]
+    after = add_model(recipe, C)
+    assert [e.ref for e in after.models] == [A, B, C]
+    assert [weight_of(after, C, layer) for layer in (0, 3)] == [1.0, 1.0]
+    assert [weight_of(after, ref, layer) for ref in (A, B) for layer in (0, 3)] == before
+
+
+def test_a_model_cannot_be_added_twice(recipe):
+    with pytest.raises(UserError, match="already"):
+        add_model(recipe, A)
+    with pytest.raises(UserError, match="already"):
+        add_model(recipe, BASE)
+
+
+def test_a_removed_model_is_named_nowhere(recipe):
+    assert "./a" not in Draft.of(remove(recipe, A)).text
+
+
+def test_removing_the_base_leaves_a_draft_that_says_it_needs_one(recipe):
+    draft = Draft.of(remove(recipe, BASE))
+    assert draft.recipe.base is None
+    assert "base" in str(draft.problem)
+
+
+def test_a_fine_tune_that_becomes_the_base_is_no_fine_tune_any_more(recipe):
+    after = set_base(recipe, A)
+    assert after.base == A
+    assert [e.ref for e in after.models] == [B]
+
+
+def test_a_weight_is_set_for_one_model_in_all_its_layers(recipe):
+    others = [weight_of(recipe, B, layer) for layer in (0, 3)]
+    after = set_weight(recipe, A, 0.75)
+    assert [weight_of(after, A, layer) for layer in (0, 3)] == [0.75, 0.75]
+    assert [weight_of(after, B, layer) for layer in (0, 3)] == others
+
+
+def test_a_common_weight_stays_with_the_models_that_were_not_touched():
+    after = set_weight(set_parameter(read_recipe(PLAIN), "weight", 0.8), A, 0.25)
+    assert (weight_of(after, A), weight_of(after, B)) == (0.25, 0.8)
+
+
+def test_one_density_replaces_those_of_the_models(recipe):
+    after = set_parameter(recipe, "density", 0.9)
+    for ref in (A, B):
+        assert after.value(DENSITY, model=ref, tensor="x", layer=3, layers=4) == 0.9
+
+
+def test_leaving_a_parameter_to_the_method_takes_it_out_of_the_text(recipe):
+    assert "density" not in Draft.of(set_parameter(recipe, "density", None)).text
+
+
+def test_another_method_keeps_what_it_takes_and_drops_the_rest(recipe):
+    after = Draft.of(set_method(recipe, "task_arithmetic"))
+    assert after.problem is None
+    assert "density" not in after.text
+    assert weight_of(after.recipe, B) == weight_of(recipe, B)
+
+
+def test_every_edit_survives_being_written_and_read(recipe):
+    for after in (add_model(recipe, C), remove(recipe, B), set_weight(recipe, A, 0.1), set_base(recipe, C)):
+        draft = Draft.of(after)
+        assert Draft.of(read_recipe(draft.text)) == draft
+
+
+def test_a_setting_that_is_the_same_for_all_is_shown_without_a_note():
+    assert shown_parameter(read_recipe(PLAIN), DENSITY).value == 0.2
+    assert not shown_parameter(read_recipe(PLAIN), DENSITY).note
+
+
+def test_settings_that_differ_are_shown_with_all_their_values():
+    assert "0.5, 0.3" in shown_parameter(read_recipe(BY_MODEL), DENSITY).note
+
+
+def test_a_weight_that_varies_by_layer_says_so_and_shows_its_mean():
+    recipe = read_recipe(BY_MODEL)
+    assert shown_weight(recipe, recipe.models[1]).note == "varies by layer"
+    assert shown_weight(recipe, recipe.models[1]).value == 0.5
+
+
+def test_a_weight_that_slices_set_differently_is_shown_as_varying():
+    recipe = read_recipe(SLICED)
+    assert shown_weight(recipe, recipe.models[0]).note == "varies by layer"
+    assert not shown_weight(recipe, recipe.models[1]).note
+
+
+def test_drafts_with_the_same_text_are_the_same():
+    assert Draft.of(read_recipe(PLAIN)) == Draft.of(read_recipe(PLAIN))
+    assert hash(Draft.of(read_recipe(PLAIN))) == hash(Draft.of(read_recipe(PLAIN)))
