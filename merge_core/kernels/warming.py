@@ -1,0 +1,38 @@
+"""Call every kernel once on a few numbers of the types it meets in earnest; what no cache holds is compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from merge_core.kernels import disjoint, dtypes, gram, onset, rank, weighted_sum
+
+
+def warm() -> None:
+    """Compile every kernel that the cache does not hold yet; takes under a second when it holds all of them."""
+    halves = np.zeros(4, np.uint16)
+    vectors = np.zeros((2, 4), np.float32)
+    row = vectors[0]
+    ones = np.ones(2)
+    dtypes.widen_bf16(halves, row)
+    dtypes.widen_f16(halves, row)
+    dtypes.peak(row)
+    dtypes.narrow_bf16(row, halves)
+    dtypes.narrow_f16(row, halves)
+    rank.count_bracket(row, np.uint32(0), np.uint32(13), np.zeros(onset.COARSE, np.int64))
+    rank.count_equal(row, np.uint32(0))
+    rank.nth_equal(row, np.uint32(0), 1)
+    weighted_sum.weighted_sum(vectors, ones, 1.0, row)
+    election = disjoint.Election(disjoint.VOTE_MASS, disjoint.COMBINE_MEAN, 1)
+    disjoint.disjoint_merge(vectors, np.zeros(2, np.uint32), ones, ones, ones, election, row)
+    coarse = np.zeros(onset.COARSE, np.uint8)
+    slots = np.full(onset.COARSE, -1, np.int16)
+    fine = np.zeros((1, 1 << int(onset.LOW_BITS)), np.uint8)
+    steps = np.full((1, 1), onset.NEVER, np.uint8)
+    left = np.zeros((1, 1), np.int64)
+    level = np.zeros((2, 4), np.uint8)
+    onset.count_fine(row, slots, fine.astype(np.int64))
+    onset.levels(row, np.float32(1), coarse, slots, fine, steps, left, np.zeros(1, np.int64), level[0])
+    counts = np.zeros((3, onset.NEVER + 1), np.int64)
+    onset.count_onsets(level, vectors, np.ones(2, np.float32), counts)
+    whole = np.zeros((2, 2), np.int64)
+    gram.gram(vectors, np.zeros((2, 2)), whole, whole.copy())

@@ -1,0 +1,160 @@
+"""Every kernel gives, bit for bit, what its plain numpy meaning gives."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from merge_core.kernels import disjoint, dtypes, gram, onset, rank, weighted_sum
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+EVERY_HALF = np.arange(1 << 16, dtype=np.uint16)
+
+
+def adversarial(seed: int, models: int, n: int) -> np.ndarray:
+    """Heavy tails, ties, exact cancellations, zeros of both signs and denormals."""
+    rng = np.random.default_rng(seed)
+    tau = (rng.standard_t(3, (models, n)) * 1e-3).astype(np.float32)
+    tau[:, ::7] = 0
+    tau[:, ::13] = -0.0
+    tau[0, ::17] = np.float32(1e-42)
+    tau[:, ::5] = np.float32(0.001) * np.sign(tau[:, ::5])
+    if models > 1:
+        tau[1, ::3] = -tau[0, ::3]
+    return tau
+
+
+@pytest.mark.parametrize("name", ["widen_bf16", "widen_f16"])
+def test_widening_is_exact_for_every_pattern(name: str) -> None:
+    out, expected = np.empty(1 << 16, np.float32), np.empty(1 << 16, np.float32)
+    top = getattr(dtypes, name)(EVERY_HALF, out)
+    assert top >= dtypes.INFINITE
+    assert getattr(dtypes, name + "_plain")(EVERY_HALF, expected) >= dtypes.INFINITE
+    number = ~np.isnan(expected)
+    assert np.array_equal(out[number].view(np.uint32), expected[number].view(np.uint32))
+    assert np.isnan(out[~number]).all()
+
+
+def test_float16_widening_agrees_with_numpy_and_bfloat16_with_torch() -> None:
+    import torch
+
+    out = np.empty(1 << 16, np.float32)
+    dtypes.widen_f16(EVERY_HALF, out)
+    np.testing.assert_array_equal(out, EVERY_HALF.view(np.float16).astype(np.float32))
+    dtypes.widen_bf16(EVERY_HALF, out)
+    wide = torch.from_numpy(EVERY_HALF.view(np.int16)).view(torch.bfloat16).float().numpy()
+    np.testing.assert_array_equal(out, wide)
+
+
+@pytest.mark.parametrize("name", ["narrow_bf16", "narrow_f16"])
+def test_narrowing_rounds_once_to_nearest_even_as_torch_does(name: str) -> None:
+    import torch
+
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 1 << 32, 1 << 18, dtype=np.uint32).view(np.float32)
+    halves = EVERY_HALF.view(np.float16).astype(np.float32)
+    halfway = (halves[:-1].astype(np.float64) + halves[1:]).astype(np.float32) / 2
+    values = np.concatenate([values, halves, halfway, np.linspace(-2e-7, 2e-7, 10001, dtype=np.float32)])
+    values = values[np.isfinite(values)]
+    target = torch.bfloat16 if name == "narrow_bf16" else torch.float16
+    out = np.empty(values.size, np.uint16)
+    getattr(dtypes, name)(values, out)
+    expected = torch.from_numpy(values).to(target).view(torch.int16).numpy().view(np.uint16)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(("name", "largest"), [("narrow_bf16", 3.38e38), ("narrow_f16", 65504.0)])
+def test_narrowing_tells_when_a_value_does_not_fit(name: str, largest: float) -> None:
+    out = np.empty(1, np.uint16)
+    assert getattr(dtypes, name)(np.array([largest], np.float32), out) < dtypes.INFINITE
+    assert getattr(dtypes, name)(np.array([-largest * 1.005], np.float32), out) >= dtypes.INFINITE
+
+
+@given(hnp.arrays(np.float32, st.integers(0, 300), elements=finite))
+def test_peak_is_the_largest_magnitude(values: np.ndarray) -> None:
+    assert dtypes.peak(values) == dtypes.peak_plain(values)
+
+
+@pytest.mark.parametrize(("low", "shift", "bins"), [(0, 13, 1 << 18), (0x3A000000, 4, 1 << 12), (0x3A83126F, 0, 1)])
+@pytest.mark.parametrize("n", [0, 1, 63, 64, 5000])
+def test_bracket_counts_every_magnitude_once(low: int, shift: int, bins: int, n: int) -> None:
+    values = adversarial(1, 1, n)[0]
+    counted, expected = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    above = rank.count_bracket(values, np.uint32(low), np.uint32(shift), counted)
+    assert above == rank.count_bracket_plain(values, low, shift, expected)
+    np.testing.assert_array_equal(counted, expected)
+
+
+def test_equals_are_counted_and_found_in_index_order() -> None:
+    values = np.array([1, -2, 2, 3, -2, 0], np.float32)
+    pattern = np.float32(2).view(np.uint32)
+    assert rank.count_equal(values, pattern) == rank.count_equal_plain(values, pattern) == 3
+    for n in (1, 2, 3):
+        assert rank.nth_equal(values, pattern, n) == rank.nth_equal_plain(values, pattern, n)
+
+
+@pytest.mark.parametrize("models", [1, 2, 5])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_weighted_sum_is_its_plain_meaning(models: int, normalized: bool) -> None:
+    vectors = adversarial(2, models, 3001)
+    weights = np.linspace(-0.3, 1.1, models)
+    out, expected = np.empty(3001, np.float32), np.empty(3001, np.float32)
+    divisor = float(weights.sum()) if normalized else 1.0
+    weighted_sum.weighted_sum(vectors, weights, divisor, out)
+    weighted_sum.weighted_sum_plain(vectors, weights, divisor, expected)
+    assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("models", [1, 2, 3, 7])
+@pytest.mark.parametrize("vote", range(5))
+@pytest.mark.parametrize("combine", range(3))
+def test_disjoint_merge_is_its_plain_meaning(models: int, vote: int, combine: int) -> None:
+    tau = adversarial(3, models, 2500)
+    threshold = np.linspace(0, 0x3A83126F, models).astype(np.uint32)
+    for tie, weight in itertools.product((1, -1, 0), (np.linspace(-0.4, 1, models), np.linspace(0.2, 1, models))):
+        election = disjoint.Election(vote, combine, tie)
+        out, expected = np.empty(2500, np.float32), np.empty(2500, np.float32)
+        signs = disjoint.disjoint_merge(tau, threshold, weight, weight, weight, election, out)
+        assert signs == disjoint.disjoint_merge_plain(tau, threshold, weight, weight, weight, election, expected)
+        assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
+
+
+def test_fine_counts_are_their_plain_meaning() -> None:
+    values = adversarial(4, 1, 4000)[0]
+    slots = np.full(onset.COARSE, -1, np.int16)
+    chosen = np.unique((values.view(np.uint32) & dtypes.MAGNITUDE) >> onset.LOW_BITS)[::3]
+    slots[chosen] = np.arange(chosen.size)
+    counted, expected = np.zeros((2, chosen.size, 1 << 13), np.int64)
+    onset.count_fine(values, slots, counted)
+    onset.count_fine_plain(values, slots, expected)
+    np.testing.assert_array_equal(counted, expected)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 5), st.integers(0, 2000), st.integers(0, 2**32 - 1))
+def test_onset_counts_are_their_plain_meaning(models: int, n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    level = rng.integers(0, onset.NEVER + 1, (models, n)).astype(np.uint8)
+    vectors = adversarial(seed, models, n)
+    sign = rng.choice([-1, 1], models).astype(np.float32)
+    counted, expected = np.zeros((2, 3, onset.NEVER + 1), np.int64)
+    onset.count_onsets(level, vectors, sign, counted)
+    onset.count_onsets_plain(level, vectors, sign, expected)
+    np.testing.assert_array_equal(counted, expected)
+
+
+@pytest.mark.parametrize("models", [1, 3])
+@pytest.mark.parametrize("n", [0, 700, 4000])
+def test_gram_is_its_plain_meaning(models: int, n: int) -> None:
+    vectors = adversarial(5, models, n)
+    got = [np.zeros((models, models)), *np.zeros((2, models, models), np.int64)]
+    expected = [np.zeros((models, models)), *np.zeros((2, models, models), np.int64)]
+    gram.gram(vectors, *got)
+    gram.gram_plain(vectors, *expected)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
