@@ -13,7 +13,9 @@ from merge_core.methods import METHODS, Parameter
 
 # Shown under "More settings": they refine what the others say. A new method's own parameters stand in front.
 SECOND_ROW = ("normalize", "rescale", "dialect", "combine")
+LAST = "lambda"  # what happens to the result after all else
 IN_PERCENT = ("density",)
+FEW = 3  # choices that stand side by side; more go into a list, with their explanation
 AS_THE_METHOD_SAYS = "default"  # Gradio keeps None for "nothing chosen"
 
 
@@ -65,12 +67,12 @@ class Control:
             return round(float(shown) / 100, 6)
         return shown
 
-    def build(self) -> gr.components.Component:
-        """The Gradio component, at the parameter's default."""
+    def build(self, value: Any) -> gr.components.Component:
+        """The Gradio component, showing a recipe's value."""
         parameter = self.parameter
         shared: dict[str, Any] = {
             "label": self.label(),
-            "value": self.to_view(parameter.default),
+            "value": self.to_view(value),
             "elem_id": self.name,
             "elem_classes": ["tb-control"],
             "interactive": True,
@@ -79,8 +81,8 @@ class Control:
             return gr.Checkbox(info=parameter.help, **shared)
         if parameter.kind == "choice":
             choices = self.choices()
-            if len(choices) <= 3:
-                return gr.Radio(choices, **shared)
+            if len(choices) <= FEW:
+                return gr.Radio(choices, **{**shared, "elem_classes": ["tb-control", "tb-seg"]})
             return gr.Dropdown(choices, filterable=False, **shared)
         if not self.is_slider:
             return gr.Number(precision=0 if parameter.kind == "int" else None, **shared)
@@ -103,12 +105,12 @@ class Control:
 
     def choices(self) -> list[tuple[str, str]]:
         """(words, value) of a choice, with the method's own default first where nothing need be said."""
-        said = [(choice_words(self.parameter, value), value) for value in self.parameter.choices]
-        return (
-            said
-            if self.parameter.default is not None
-            else [("As the dialect says", AS_THE_METHOD_SAYS), *said]
-        )
+        few = len(self.parameter.choices) < FEW
+        said = [
+            (value.capitalize() if few else choice_words(self.parameter, value), value)
+            for value in self.parameter.choices
+        ]
+        return said if self.parameter.default is not None else [("Default", AS_THE_METHOD_SAYS), *said]
 
 
 def choice_words(parameter: Parameter, value: str) -> str:
@@ -127,4 +129,5 @@ def declared_controls(methods: Iterable[Any] = METHODS.values()) -> tuple[Contro
                 continue
             parameters.setdefault(parameter.name, parameter)
             takers.setdefault(parameter.name, []).append(method.name)
-    return tuple(Control(parameter, tuple(takers[name])) for name, parameter in parameters.items())
+    controls = [Control(parameter, tuple(takers[name])) for name, parameter in parameters.items()]
+    return tuple(sorted(controls, key=lambda control: control.name == LAST))

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components.link import Link
+from components.workspace import Workspace
 
 _MARK = """<div class="tb-mark">
 <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 8h9l-3-3M20 16h-9l3 3"/></svg>
@@ -52,11 +53,13 @@ class Header:
     link: Link
 
 
-def build(where: str) -> Header:
-    """The bar, saying `where` models come from. Call inside a Blocks context."""
+def build(workspace: Workspace) -> Header:
+    """The bar. Call inside a Blocks context."""
     with gr.Row(elem_id="tb-header"):
-        mark = Mark(where, elem_id="tb-mark")
+        mark = Mark("demo models · nothing leaves this machine", elem_id="tb-mark")
         recipe_button = gr.Button("Recipe", size="sm", elem_classes=["tb-small"], elem_id="tb-recipe-button")
         link = Link(elem_id="tb-link")
         Appearance(elem_id="tb-appearance")
+        if workspace.on_space:  # elsewhere Gradio asks for a local token to show it
+            gr.LoginButton("Sign in", logout_value="Sign out {}", size="sm", elem_classes=["tb-small"])
     return Header(mark, recipe_button, link)

@@ -58,7 +58,7 @@ def verdict(recipe: Recipe, found: Found, entry: ModelEntry | None) -> tuple[str
         return "cannot be merged", "bad", " ".join(str(p) for p in alone.problems)
     if alone.notes:
         return "ready, with a note", "warn", " ".join(alone.notes)
-    return "ready", "good", "Its tensors fit those of the base."
+    return "ready", "ok", "Its tensors fit those of the base."
 
 
 def model_rows(recipe: Recipe, found: Found) -> dict[str, Any]:

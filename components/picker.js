@@ -21,8 +21,8 @@ function makeRow(model) {
     remove: node("button", "tb-remove", "×"),
     facts: node("span", "tb-model-facts"),
     why: node("span", "tb-model-why"),
-    weight: node("label", "tb-weight"),
-    weightText: node("span", "tb-weight-label"),
+    weight: node("div", "tb-weight-row"),
+    weightText: node("span"),
     output: node("input", "tb-weight-number"),
     slider: node("input", "tb-weight-slider"),
   };
@@ -43,8 +43,8 @@ function makeRow(model) {
     parts.slider.value = parts.output.value;
     send(parts.output.valueAsNumber);
   });
-  parts.weight.append(parts.weightText, parts.output);
-  row.append(parts.dot, parts.name, parts.chip, parts.remove, parts.facts, parts.why, parts.weight, parts.slider);
+  parts.weight.append(parts.weightText, parts.slider, parts.output);
+  row.append(parts.dot, parts.name, parts.chip, parts.remove, parts.facts, parts.why, parts.weight);
   return parts;
 }
 
@@ -64,9 +64,8 @@ function fill(parts, model) {
   parts.remove.title = "Remove";
   const weighted = model.weight !== null;
   parts.weight.hidden = !weighted;
-  parts.slider.hidden = !weighted;
   if (!weighted) return;
-  parts.weightText.textContent = model.weight_note ? `weight · ${model.weight_note}` : "weight";
+  parts.weightText.textContent = model.weight_note ? `weight ${model.weight_note}` : "weight";
   const name = `Weight of ${model.name}`;
   parts.slider.setAttribute("aria-label", name);
   parts.output.setAttribute("aria-label", `${name}, exact number`);

@@ -67,7 +67,7 @@ def chosen_ref(source: str, demo: str | None, folder: str, hub: str | None) -> M
 
 def build(page: Page, workspace: Workspace) -> ModelList:
     """The models panel, wired to the page's draft."""
-    with gr.Row(elem_classes=["tb-panel-head"]):
+    with gr.Row(elem_classes=["tb-head"]):
         gr.Markdown("## Models", elem_classes=["tb-title"])
         undo = gr.Button("Undo", size="sm", elem_classes=["tb-small"], interactive=False, elem_id="tb-undo")
         add = gr.Button("+ Add", size="sm", elem_classes=["tb-small"], elem_id="tb-add")
@@ -111,7 +111,7 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
     sources = [DEMO, *([] if workspace.on_space else [FOLDER]), HUB]
     demo_models = [(short_name(ref), str(ref)) for ref in workspace.demo_models()]
     with gr.Column(visible=False, elem_id="tb-add-panel", elem_classes=["tb-inset"]) as panel:
-        source = gr.Radio(sources, value=DEMO, label="Where from", elem_classes=["tb-control"])
+        source = gr.Radio(sources, value=DEMO, label="Where from", elem_classes=["tb-control", "tb-seg"])
         demo = gr.Dropdown(demo_models, label="Demo model", value=None, filterable=False)
         folder = gr.Textbox(label="Folder", placeholder="./my-model", visible=False, max_lines=1)
         hub = gr.Dropdown(

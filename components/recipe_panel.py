@@ -28,7 +28,7 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> gr.Code:
     """The panel, shown and hidden by `opener`; answers the editor, which the page keeps up to date."""
     shown = gr.State(False)
     with gr.Column(visible=False, elem_id="tb-recipe-panel", elem_classes=["tb-panel"]) as panel:
-        with gr.Row(elem_classes=["tb-panel-head"]):
+        with gr.Row(elem_classes=["tb-head"]):
             gr.Markdown("## Recipe", elem_classes=["tb-title"])
             close = gr.Button("Close", size="sm", elem_classes=["tb-small"])
         gr.Markdown(

@@ -1,6 +1,7 @@
 // The probe table: models down, probes across, score with its interval and the number of items.
 
 const table = element.querySelector("table");
+const empty = element.querySelector(".tb-results-empty");
 
 function node(tag, className, text) {
   const made = document.createElement(tag);
@@ -10,12 +11,12 @@ function node(tag, className, text) {
 }
 
 function draw() {
-  const value = props.value;
+  const value = props.value ?? {};
   table.replaceChildren();
-  element.querySelector(".tb-results-empty").hidden = Boolean(value);
-  element.querySelector(".tb-results-empty").textContent = props.empty;
-  table.hidden = !value;
-  if (!value) return;
+  empty.hidden = !value.empty;
+  empty.textContent = value.empty ?? "";
+  table.hidden = !value.rows;
+  if (!value.rows) return;
   const head = node("tr");
   const corner = node("th", "", value.metric);
   corner.scope = "col";
@@ -46,5 +47,5 @@ function draw() {
   }
 }
 
-watch(["value", "empty"], draw);
+watch("value", draw);
 draw();

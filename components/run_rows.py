@@ -79,10 +79,10 @@ def _state_words(job: Job, ahead: int, now: float) -> tuple[str, str, str]:
         if job.cancelling:
             return "stopping", "", job.progress.message
         left = f" · {wording.duration(job.progress.eta)} left" if job.progress.eta is not None else ""
-        return wording.percent(job.progress.fraction), "busy", job.progress.message + left
+        return wording.percent(job.progress.fraction), "run", job.progress.message + left
     if job.state == "done":
         took = wording.duration((job.finished or now) - (job.started or job.created))
-        return f"done · {took}", "good", ""
+        return f"done · {took}", "ok", ""
     if job.state == "cancelled":
         return "cancelled", "", "Nothing was kept."
     return "failed", "bad", job.error or ""

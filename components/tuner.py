@@ -10,7 +10,7 @@ import gradio as gr
 
 from components import editing
 from components.controls import Control, declared_controls
-from components.editing import Draft, shown_parameter
+from components.editing import shown_parameter
 from components.page import QUICK, Page
 from merge_core.methods import METHODS
 from merge_core.recipe import Recipe
@@ -47,18 +47,17 @@ def build(page: Page, recipe: Recipe) -> Tuner:
         titles,
         value=recipe.method,
         show_label=False,
-        container=False,
         elem_id="method",
-        elem_classes=["tb-control"],
+        elem_classes=["tb-control", "tb-seg"],
     )
     parts: dict[str, gr.components.Component] = {}
     for control in controls:
         if control.in_front:
-            parts[control.name] = control.build()
+            parts[control.name] = control.build(shown_parameter(recipe, control.parameter).value)
     with gr.Accordion("More settings", open=False, elem_id="tb-more", elem_classes=["tb-fold"]):
         for control in controls:
             if not control.in_front:
-                parts[control.name] = control.build()
+                parts[control.name] = control.build(shown_parameter(recipe, control.parameter).value)
     for control in controls:
         _wire(page, control, parts[control.name])
     page.edit(method.input, editing.set_method, [method], what="method")
@@ -80,8 +79,3 @@ def _wire(page: Page, control: Control, part: Any) -> None:
 
     # A slider tells of every step of a drag; only the last that waits is worth sending.
     page.edit(part.input, change, [part], what=control.name, redraw=False, trigger_mode="always_last")
-
-
-def opening(draft: Draft) -> list[Any]:
-    """What the controls show when the page opens."""
-    return control_updates(draft.recipe, declared_controls())

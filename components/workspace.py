@@ -43,6 +43,12 @@ class Workspace:
         folders = sorted((ROOT / DEMO / "models").iterdir()) if (ROOT / DEMO / "models").is_dir() else []
         return tuple(ModelRef(str(DEMO / "models" / f.name)) for f in folders if f.is_dir())
 
+    def probes(self, recipe: Recipe) -> tuple[str, ...]:
+        """Probe files that fit a recipe's models: those of the demo, if all its models are of the demo."""
+        if not set(recipe.refs()) <= set(self.demo_models()):
+            return ()
+        return tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / DEMO / "probes").glob("*.jsonl")))
+
     def is_folder(self, ref: ModelRef) -> bool:
         """True where a reference names a folder rather than a repository on the Hub."""
         return ref.looks_like_path or Path(ref.path).expanduser().exists()

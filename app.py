@@ -1,0 +1,96 @@
+"""Tiebreak's page: lays out the components and launches them. `python app.py`, then open the address it prints."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
+
+import gradio as gr
+
+from components import (
+    conflict_map,
+    downloads,
+    drilldown,
+    header,
+    picker,
+    publish,
+    recipe_panel,
+    results,
+    runs,
+    theme,
+    tuner,
+)
+from components import page as pages
+from components.editing import Draft
+from components.pushes import Pushes
+from components.reactions import LOOK_EVERY, Parts, Reactions
+from components.workspace import ROOT, Workspace, open_workspace
+from merge_core.jobs import Supervisor
+from merge_core.recipe import read_recipe
+
+
+def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
+    """The page."""
+    draft = Draft.of(read_recipe(workspace.demo_recipe(), "the demo's recipe"))
+    publisher = publish.Publisher(workspace, tickets, Pushes())
+    with gr.Blocks(title="Tiebreak", analytics_enabled=False, fill_width=True) as demo:
+        bar = header.build(workspace)
+        page = pages.build(draft)
+        editor = recipe_panel.build(page, workspace, bar.recipe_button)
+        with gr.Row(elem_classes=["tb-page"]):
+            with gr.Column(elem_classes=["tb-left"]):
+                with gr.Column(elem_classes=["tb-panel"]):
+                    models = picker.build(page, workspace)
+                with gr.Column(elem_classes=["tb-panel"]):
+                    tuner.build(page, draft.recipe)
+                    with gr.Column(elem_classes=["tb-go"]):
+                        start = gr.Button("Merge and measure", variant="primary", elem_id="tb-start")
+                        beneath = gr.Markdown("", elem_id="tb-beneath", elem_classes=["tb-quiet"])
+            with gr.Column(elem_classes=["tb-middle"]):
+                the_map = conflict_map.build()
+                drilldown.build(the_map)
+            with gr.Column(elem_classes=["tb-right"]):
+                with gr.Column(elem_classes=["tb-panel"]):
+                    tray = runs.build()
+                with gr.Column(elem_classes=["tb-panel"]):
+                    scores = results.build()
+                with gr.Column(elem_classes=["tb-panel"]):
+                    published = publish.build(page, publisher)
+        parts = Parts(
+            models=models,
+            editor=editor,
+            link=bar.link,
+            start=start,
+            beneath=beneath,
+            map=the_map,
+            tray=tray,
+            results=scores,
+            publish=published,
+            moving=gr.Timer(LOOK_EVERY),
+            asked=gr.State({}),
+            seen=gr.State({}),
+        )
+        Reactions(page, parts, workspace, publisher).wire(demo)
+    return demo
+
+
+def main() -> None:
+    """Serve the page until interrupted; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
+    os.chdir(ROOT)  # the demo's recipe names its models from here
+    workspace, tickets = open_workspace(), downloads.Tickets()
+    with Supervisor(workspace.store.root):
+        build(workspace, tickets).launch(
+            theme=theme.theme(),
+            head=theme.head(),
+            app_kwargs={"routes": downloads.routes(tickets)},
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            pwa=False,
+            enable_monitoring=False,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""What becomes of a finished merge: look at its model card, download it, push it to the Hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from components import wording
+from components.downloads import Tickets, offer
+from components.page import PRIVATE, QUICK, Page
+from components.pushes import Push, Pushes
+from components.runs import known_owner
+from components.workspace import Workspace
+from merge_core.errors import UserError
+from merge_core.hub import HubClient
+from merge_core.jobs import Job
+
+LONGEST_CARD = 200_000  # characters shown; a card quotes its parents' cards, which are strangers'
+_REPOSITORY = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}")
+
+_FILES = """<div class="tb-downloads" hidden>
+<a class="tb-zip tb-small" download></a>
+<details><summary></summary><ul class="tb-files"></ul></details></div>"""
+
+
+class Files(gr.HTML):
+    """Links to a run's files, drawn by `downloads.js`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value=None,
+            html_template=_FILES,
+            js_on_load=(Path(__file__).with_name("downloads.js")).read_text(),
+            apply_default_css=False,
+            **settings,
+        )
+
+
+@dataclass(frozen=True)
+class Publish:
+    """What the page sets when a run is selected, in the order of `shown`."""
+
+    body: gr.Column
+    empty: gr.Markdown
+    files: Files
+    card: gr.Markdown
+    status: gr.Markdown
+
+    @property
+    def outputs(self) -> list[Any]:
+        """In the order of `Publisher.shown`."""
+        return [self.empty, self.body, self.files, self.card, self.status]
+
+
+def finished_folder(job: Job | None, workspace: Workspace) -> Path | None:
+    """Where a finished merge lies; None where there is none (any more)."""
+    if job is None or job.state != "done" or not (job.result or {}).get("model"):
+        return None
+    folder = workspace.store.root / str((job.result or {})["model"])
+    return folder if folder.is_dir() else None
+
+
+def check_repository(name: str) -> str:
+    """A repository's name, as the Hub takes it.
+
+    Raises:
+        UserError: it is not `owner/name`.
+    """
+    name = name.strip()
+    if not _REPOSITORY.fullmatch(name) or ".." in name or "--" in name:
+        raise UserError(
+            f"'{name[:100]}' is no repository name." if name else "The repository has no name yet.",
+            "Write owner/name with letters, digits, dots and dashes, such as ada/my-merge.",
+        )
+    return name
+
+
+def status_words(push: Push | None) -> str:
+    """How an upload goes, as Markdown."""
+    if push is None:
+        return ""
+    if push.error is not None:
+        return f"**Not pushed.** {_plain(push.error)}"
+    if push.url is not None:
+        return f"**Pushed.** [Open it on the Hub]({push.url})"
+    return f"Pushing: {_plain(push.message)} {wording.percent(push.fraction)}"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", text)
+
+
+class Publisher:
+    """The panel's behaviour: tickets for downloads, uploads under way."""
+
+    def __init__(self, workspace: Workspace, tickets: Tickets, pushes: Pushes) -> None:
+        self.workspace, self.tickets, self.pushes = workspace, tickets, pushes
+
+    def shown(self, job: Job | None) -> list[Any]:
+        """Updates for `Publish.outputs` once `job` is selected."""
+        folder = finished_folder(job, self.workspace)
+        if folder is None or job is None:
+            return [gr.Markdown(visible=True), gr.Column(visible=False), None, "", ""]
+        name = f"tiebreak-{job.id[:8]}"
+        files = {**offer(folder, self.tickets.give(folder, name)), "name": name}
+        card = folder / "README.md"
+        text = _without_front_matter(card.read_text()[:LONGEST_CARD]) if card.is_file() else ""
+        status = status_words(self.pushes.get(job.id))
+        return [gr.Markdown(visible=False), gr.Column(visible=True), files, text, status]
+
+    def push(self, run: str, owner: str, name: str, private: bool, pull: bool, token: str | None) -> str:
+        """Begin an upload and say how it goes."""
+        try:
+            job = self.workspace.store.get(run, known_owner(owner))
+            folder = finished_folder(job, self.workspace)
+            if folder is None:
+                raise UserError("There is no finished run to push.", "Select one, or merge first.")
+            if not token:
+                raise UserError("Nobody is signed in to the Hub.", sign_in_words(self.workspace))
+            client = HubClient(token=token)
+            push = self.pushes.start(
+                run, folder, client, check_repository(name), private=private, pull_request=pull
+            )
+        except UserError as error:
+            return f"**Not pushed.** {_plain(str(error))}"
+        return status_words(push)
+
+    def status(self, run: str, owner: str) -> str:
+        """How the selected run's upload goes."""
+        if self.workspace.store.get(run, known_owner(owner)) is None:
+            return ""
+        return status_words(self.pushes.get(run))
+
+
+def sign_in_words(workspace: Workspace) -> str:
+    """How to sign in here."""
+    if workspace.on_space:
+        return "Sign in with the button at the top of the page."
+    return "Run `hf auth login` on this machine, then push again."
+
+
+def local_token() -> str | None:
+    """The token of the account this machine is signed in with."""
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def _without_front_matter(card: str) -> str:
+    """A card without its YAML head, which is for machines."""
+    return re.sub(r"\A---\n.*?\n---\n", "", card, count=1, flags=re.DOTALL)
+
+
+def build(page: Page, publisher: Publisher) -> Publish:
+    """The panel, wired to the selected run."""
+    workspace = publisher.workspace
+    gr.Markdown("## Publish", elem_classes=["tb-title"])
+    empty = gr.Markdown("A finished run can be downloaded, or pushed to the Hub.", elem_classes=["tb-quiet"])
+    with gr.Column(visible=False, elem_classes=["tb-stack"]) as body:
+        gr.Markdown(
+            "The weights, the recipe, the parents at their commits, licences, these scores and what the map shows.",
+            elem_classes=["tb-quiet"],
+        )
+        files = Files(elem_id="tb-files")
+        with gr.Accordion("Model card", open=False, elem_classes=["tb-fold"], elem_id="tb-card-fold"):
+            card = gr.Markdown("", sanitize_html=True, elem_id="tb-card")
+        with gr.Accordion("Push to the Hub", open=False, elem_classes=["tb-fold"], elem_id="tb-push-fold"):
+            name = gr.Textbox(
+                label="Repository", placeholder="owner/name", max_lines=1, elem_id="tb-repository"
+            )
+            private = gr.Checkbox(True, label="Private: only you can see it", elem_classes=["tb-control"])
+            pull = gr.Checkbox(False, label="As a pull request", elem_classes=["tb-control"])
+            push = gr.Button("Push to the Hub", elem_id="tb-push")
+            status = gr.Markdown("", elem_id="tb-push-status", elem_classes=["tb-quiet"])
+            moving = gr.Timer(1.0, active=False)
+
+    fields = [page.run, page.owner, name, private, pull]
+    if workspace.on_space:
+
+        def pushed(*values: Any, token: gr.OAuthToken | None) -> tuple[str, Any]:
+            return publisher.push(*values, token.token if token else None), gr.Timer(active=True)
+    else:
+
+        def pushed(*values: Any) -> tuple[str, Any]:  # type: ignore[misc]
+            return publisher.push(*values, local_token()), gr.Timer(active=True)
+
+    push.click(pushed, fields, [status, moving], **PRIVATE)
+
+    def ticked(run: str, owner: str) -> tuple[str, Any]:
+        going = publisher.pushes.get(run)
+        over = going is None or going.over
+        return publisher.status(run, owner), gr.Timer(active=False) if over else gr.skip()
+
+    moving.tick(ticked, [page.run, page.owner], [status, moving], **QUICK)
+    return Publish(body, empty, files, card, status)

@@ -1,0 +1,187 @@
+"""What the page does when something changes: the draft, the selected run, or work in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components import conflict_map, inspecting, publish, results, runs
+from components.editing import Draft
+from components.link import Link, link_query, read_query
+from components.model_rows import model_rows
+from components.page import PRIVATE, QUICK, Page, complaint
+from components.recipe_panel import parse
+from components.start import readiness, start
+from components.workspace import Workspace
+from merge_core.errors import UserError
+from merge_core.jobs import Job
+
+LOOK_EVERY = 0.4  # seconds, while something is under way
+LOOK_AT_REST = 4.0  # seconds: another tab of the same visitor may start something
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Every component that reacts. `moving` ticks while something is under way."""
+
+    models: gr.HTML
+    editor: gr.Code
+    link: Link
+    start: gr.Button
+    beneath: gr.Markdown
+    map: conflict_map.ConflictMap
+    tray: runs.Tray
+    results: results.Results
+    publish: publish.Publish
+    moving: gr.Timer
+    asked: gr.State
+    seen: gr.State
+
+
+class Reactions:
+    """The handlers of one page. Each checks whose runs it is asked about: whoever calls it may be anybody."""
+
+    def __init__(self, page: Page, parts: Parts, workspace: Workspace, publisher: publish.Publisher) -> None:
+        self.page, self.parts, self.workspace, self.publisher = page, parts, workspace, publisher
+        self.opening = page.draft.value.text
+
+    def wire(self, demo: gr.Blocks) -> None:
+        """Connect the handlers to the page's events."""
+        page, parts = self.page, self.parts
+        draft_shown = [parts.models, parts.editor, parts.link, parts.start, parts.beneath]
+        map_shown = [parts.map, parts.asked, parts.moving]
+        runs_shown = [parts.tray, *parts.results.outputs, *parts.publish.outputs, parts.seen, parts.moving]
+
+        opened = demo.load(
+            self.open, page.owner, [page.owner, page.draft, page.run, page.redraw, page.notice], **QUICK
+        )
+        for event in (opened.then, page.draft.change):
+            event(self.show_draft, [page.draft, page.run], draft_shown, **QUICK)
+            event(self.ask_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
+        for event in (opened.then, page.run.change):
+            event(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
+        page.run.change(lambda d, r: self.query(d, r), [page.draft, page.run], parts.link, **QUICK)
+        parts.moving.tick(self.look_at_map, [page.owner, parts.asked], map_shown, **QUICK)
+        parts.moving.tick(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
+        parts.start.click(
+            self.start, [page.draft, page.owner], [page.run, page.notice, parts.moving], **PRIVATE
+        )
+        parts.tray.pick(self.pick, page.owner, [page.run, page.notice], **QUICK)
+        parts.tray.cancel(self.cancel, page.owner, [page.notice, parts.moving], **QUICK)
+        parts.tray.again(self.again, page.owner, [page.run, page.notice, parts.moving], **QUICK)
+
+    # Opening ------------------------------------------------------------------------------------------------------
+
+    def open(self, owner: Any, request: gr.Request) -> tuple[Any, ...]:
+        """(owner, draft, run, redraws, notice) of a visitor who arrives, perhaps by a link."""
+        try:
+            runs.known_owner(owner)
+        except UserError:
+            owner = runs.new_owner()
+        try:
+            text, run = read_query(dict(request.query_params))
+            draft = Draft.of(parse(text or self.opening, self.workspace))
+        except UserError as error:
+            return owner, gr.skip(), "", 1, complaint(error)
+        job = self.workspace.store.get(run, owner) if run else None
+        return owner, draft, job.id if job else "", 1, ""
+
+    # The draft ----------------------------------------------------------------------------------------------------
+
+    def show_draft(self, draft: Draft, run: str) -> tuple[Any, ...]:
+        """(models, editor, link, start button, line beneath it) for a draft."""
+        found = self.workspace.open(draft.recipe)
+        ready, words, beneath = readiness(draft, found, len(self.workspace.probes(draft.recipe)))
+        return (
+            model_rows(draft.recipe, found),
+            draft.text,
+            self.query(draft, run),
+            gr.Button(words, interactive=ready),
+            beneath,
+        )
+
+    def query(self, draft: Draft, run: str) -> dict[str, str]:
+        """What the address bar shows."""
+        return link_query(draft.text, run, default=self.opening)
+
+    def ask_map(self, draft: Draft, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
+        """(map, asked, timer) once the draft needs another map."""
+        state = inspecting.ask(self.workspace, draft, runs.known_owner(owner), asked)
+        return self._mapped(state)
+
+    def look_at_map(self, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
+        """(map, asked, timer) while an inspection runs."""
+        return self._mapped(inspecting.look(self.workspace, runs.known_owner(owner), asked))
+
+    def _mapped(self, state: inspecting.MapState | None) -> tuple[Any, ...]:
+        if state is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        moving = gr.Timer(LOOK_EVERY) if state.asked.get("job") else gr.skip()
+        return conflict_map.update(state), state.asked, moving
+
+    # Runs ---------------------------------------------------------------------------------------------------------
+
+    def start(self, draft: Draft, owner: str) -> tuple[Any, ...]:
+        """(selected run, notice, timer) after queueing the draft's merge."""
+        try:
+            job = start(draft, runs.known_owner(owner), self.workspace)
+        except UserError as error:
+            return gr.skip(), complaint(error), gr.skip()
+        return job.id, "", gr.Timer(LOOK_EVERY)
+
+    def pick(self, owner: str, event: gr.EventData) -> tuple[Any, ...]:
+        """(selected run, notice) after a click in the tray."""
+        job = self._job(owner, event)
+        return (job.id, "") if job else (gr.skip(), complaint(_gone()))
+
+    def cancel(self, owner: str, event: gr.EventData) -> tuple[Any, ...]:
+        """(notice, timer) after asking a run to stop."""
+        job = self._job(owner, event)
+        if job is None:
+            return complaint(_gone()), gr.skip()
+        self.workspace.store.cancel(job.id, owner)
+        return "", gr.Timer(LOOK_EVERY)
+
+    def again(self, owner: str, event: gr.EventData) -> tuple[Any, ...]:
+        """(selected run, notice, timer) after asking for a failed or cancelled run once more."""
+        job = self._job(owner, event)
+        if job is None:
+            return gr.skip(), complaint(_gone()), gr.skip()
+        try:
+            job = self.workspace.store.retry(job.id, owner)
+        except UserError as error:
+            return gr.skip(), complaint(error), gr.skip()
+        return job.id, "", gr.Timer(LOOK_EVERY)
+
+    def show_runs(self, owner: str, run: str, seen: Mapping[str, Any]) -> tuple[Any, ...]:
+        """(tray, results, publishing, seen, timer): only what differs from what the page has seen."""
+        store = self.workspace.store
+        jobs = runs.merges(store, runs.known_owner(owner))
+        selected = next((job for job in jobs if job.id == run), None)
+        pace = LOOK_AT_REST if all(job.final for job in store.list(owner)) else LOOK_EVERY
+        now = {
+            "tray": runs.tray(store, owner, jobs, run),
+            "run": [run, selected.state if selected else ""],
+            "pace": pace,
+        }
+        same = {key for key in now if now[key] == seen.get(key)}
+        outputs = len(self.parts.results.outputs), len(self.parts.publish.outputs)
+        measured = [gr.skip()] * outputs[0] if "run" in same else results.shown(selected)
+        published = [gr.skip()] * outputs[1] if "run" in same else self.publisher.shown(selected)
+        return (
+            gr.skip() if "tray" in same else now["tray"],
+            *measured,
+            *published,
+            now,
+            gr.skip() if "pace" in same else gr.Timer(pace),
+        )
+
+    def _job(self, owner: str, event: gr.EventData) -> Job | None:
+        return self.workspace.store.get(str(event.id), runs.known_owner(owner))
+
+
+def _gone() -> UserError:
+    return UserError("That run is not yours, or it is gone.", "Runs are kept for seven days.")

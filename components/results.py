@@ -1,0 +1,127 @@
+"""What the selected run gave: scores as a table and a chart, and the sentence about luck."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from components.colours import BASE, MERGE, model_colours
+from components.model_rows import short_name
+from components.scores import luck_sentence, score_chart, score_table
+from merge_core.jobs import Job
+from merge_core.recipe import ModelRef
+
+HERE = Path(__file__).parent
+MERGED = "this merge"
+
+_TABLE = """<p class="tb-results-empty tb-quiet"></p>
+<div class="tb-scroll"><table class="tb-table" hidden></table></div>"""
+
+
+class ScoreTable(gr.HTML):
+    """Scores by model and probe, drawn by `results.js` from `score_table`, or {"empty": why there are none}."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value={"empty": _nothing_yet(None)},
+            html_template=_TABLE,
+            js_on_load=(HERE / "results.js").read_text(),
+            apply_default_css=False,
+            **settings,
+        )
+
+
+class Figure(gr.HTML):
+    """A Plotly figure as plain data, drawn by `figure.js` in the page's colours."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value=None,
+            html_template='<div class="tb-figure"></div>',
+            js_on_load=(HERE / "figure.js").read_text(),
+            apply_default_css=False,
+            **settings,
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One score of a run, under the name it is shown by."""
+
+    model: str
+    probe: str
+    metric: str
+    score: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the page sets when a run is selected."""
+
+    table: ScoreTable
+    chart: Figure
+    luck: gr.Markdown
+
+    @property
+    def outputs(self) -> list[Any]:
+        """In the order of `shown`."""
+        return [self.table, self.chart, self.luck]
+
+
+def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[str, str]]:
+    """A run's scores under short names, and the colour of each name."""
+    parents = list(dict.fromkeys(s["model"] for s in scores if s["role"] == "parent"))
+    colours = model_colours(parents)
+    names = _distinct_names([s["model"] for s in scores if s["role"] != "merge"])
+    rows, shades = [], {}
+    for score in scores:
+        role = score["role"]
+        name = MERGED if role == "merge" else names[score["model"]]
+        shades[name] = MERGE if role == "merge" else BASE if role == "base" else colours[score["model"]]
+        rows.append(Measured(name, **{k: score[k] for k in ("probe", "metric", "score", "low", "high", "n")}))
+    return rows, shades
+
+
+def _distinct_names(spelled: Sequence[str]) -> dict[str, str]:
+    """Short names, but whole ones for models that would share a short one."""
+    short = {name: short_name(ModelRef.parse(name)) for name in dict.fromkeys(spelled)}
+    taken = list(short.values())
+    return {name: s if taken.count(s) == 1 else name for name, s in short.items()}
+
+
+def shown(job: Job | None) -> tuple[Any, Any, Any]:
+    """(table, chart, sentence) of a run; the table says why where there is nothing to show."""
+    if job is None or job.state != "done":
+        return {"empty": _nothing_yet(job)}, None, ""
+    rows, colours = measured((job.result or {}).get("scores", []))
+    if not rows:
+        return {"empty": "This merge was not measured: no probe fits its models."}, None, ""
+    table = score_table(rows, colours, MERGED)
+    chart = json.loads(score_chart(rows, colours, MERGED).to_json())
+    return table, chart, luck_sentence(rows)
+
+
+def _nothing_yet(job: Job | None) -> str:
+    if job is None:
+        return "Merge and measure to see how the result scores beside the models it is made of."
+    return {
+        "failed": "This run failed before it could be measured.",
+        "cancelled": "This run was cancelled.",
+    }.get(job.state, "Scores appear here when the run is done.")
+
+
+def build() -> Results:
+    """The panel's contents."""
+    gr.Markdown("## Measured", elem_classes=["tb-title"])
+    table = ScoreTable(elem_id="tb-scores")
+    chart = Figure(elem_id="tb-chart")
+    luck = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-luck")
+    return Results(table, chart, luck)

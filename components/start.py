@@ -1,0 +1,63 @@
+"""The one primary action: merge the draft and measure the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from components import wording
+from components.editing import Draft
+from components.workspace import Workspace
+from merge_core.checkpoint import Checkpoint
+from merge_core.errors import UserError
+from merge_core.jobs import Job
+from merge_core.preflight import examine
+from merge_core.recipe import ModelRef
+
+MERGE_AND_MEASURE, MERGE = "Merge and measure", "Merge"
+
+
+def readiness(
+    draft: Draft, found: Mapping[ModelRef, Checkpoint | UserError], probes: int
+) -> tuple[bool, str, str]:
+    """(can start, the button's words, the line beneath it).
+
+    Args:
+        found: what `Workspace.open` found.
+        probes: how many probe sets will be run on the result.
+    """
+    words = MERGE_AND_MEASURE if probes else MERGE
+    if draft.problem is not None:
+        return False, words, str(draft.problem)
+    unreadable = next((error for error in found.values() if isinstance(error, UserError)), None)
+    if unreadable is not None:
+        return False, words, str(unreadable)
+    verdict = examine(draft.recipe, {r: c for r, c in found.items() if isinstance(c, Checkpoint)})
+    if verdict.problems:
+        return False, words, str(verdict.problems[0])
+    facts = [f"writes {wording.size(verdict.bytes_out)}"]
+    fetched = sum(
+        spec.nbytes
+        for checkpoint in found.values()
+        if isinstance(checkpoint, Checkpoint) and checkpoint.root is None
+        for spec in checkpoint.specs.values()
+    )
+    if fetched:
+        facts.insert(0, f"downloads up to {wording.size(fetched)}")
+    facts.append(
+        f"measures {len(draft.recipe.refs()) + 1} models on {probes} tasks" if probes else "no probe fits"
+    )
+    return True, words, " · ".join(facts)
+
+
+def start(draft: Draft, owner: str, workspace: Workspace) -> Job:
+    """Queue the draft's merge.
+
+    Raises:
+        UserError: the draft cannot be merged, or too many merges wait already.
+    """
+    if draft.problem is not None:
+        raise draft.problem
+    workspace.check_reach(draft.recipe)
+    options: dict[str, Any] = {"probes": list(workspace.probes(draft.recipe))}
+    return workspace.store.submit("merge", owner, draft.text, options)
