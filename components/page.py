@@ -14,9 +14,10 @@ from merge_core.recipe import Recipe
 
 LONGEST_PAST = 50
 
-# Every listener answers this visitor's page only, at once and without a spinner over what is there.
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-QUICK: dict[str, Any] = {**PRIVATE, "queue": False}
+# Every listener answers this visitor's page only, and puts no spinner over what is there. One that changes a state
+# which others listen to must go through the queue: Gradio tells of changed states only there.
+CHANGE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+QUICK: dict[str, Any] = {**CHANGE, "queue": False}
 
 Past = tuple[tuple[str, Draft], ...]  # (what was changed, the draft before), oldest first
 
@@ -94,7 +95,7 @@ class Page:
             handler,
             [self.draft, self.past, self.redraw, *(inputs or [])],
             [self.draft, self.past, self.redraw, self.notice],
-            **{**QUICK, **settings},
+            **{**CHANGE, **settings},
         )
 
 

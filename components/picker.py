@@ -9,7 +9,7 @@ import gradio as gr
 
 from components import editing
 from components.model_rows import short_name
-from components.page import QUICK, Page, edited, undone
+from components.page import CHANGE, QUICK, Page, edited, undone
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.hub import HubClient
@@ -85,9 +85,9 @@ def build(page: Page, workspace: Workspace) -> ModelList:
         )
 
     shared = [page.draft, page.past, page.redraw]
-    models.remove(remove, shared, [*shared, page.notice], **QUICK)
-    models.weight(weigh, shared, [*shared, page.notice], **QUICK)
-    undo.click(undone, shared, [*shared, page.notice], **QUICK)
+    models.remove(remove, shared, [*shared, page.notice], **CHANGE)
+    models.weight(weigh, shared, [*shared, page.notice], **CHANGE)
+    undo.click(undone, shared, [*shared, page.notice], **CHANGE)
     page.past.change(lambda past: gr.Button(interactive=bool(past)), page.past, undo, **QUICK)
     open_panel = gr.State(False)
     add.click(

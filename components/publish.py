@@ -11,7 +11,7 @@ import gradio as gr
 
 from components import wording
 from components.downloads import Tickets, offer
-from components.page import PRIVATE, QUICK, Page
+from components.page import CHANGE, QUICK, Page
 from components.pushes import Push, Pushes
 from components.runs import known_owner
 from components.workspace import Workspace
@@ -189,7 +189,7 @@ def build(page: Page, publisher: Publisher) -> Publish:
         def pushed(*values: Any) -> tuple[str, Any]:  # type: ignore[misc]
             return publisher.push(*values, local_token()), gr.Timer(active=True)
 
-    push.click(pushed, fields, [status, moving], **PRIVATE)
+    push.click(pushed, fields, [status, moving], **CHANGE)
 
     def ticked(run: str, owner: str) -> tuple[str, Any]:
         going = publisher.pushes.get(run)

@@ -12,7 +12,7 @@ from components import conflict_map, inspecting, publish, results, runs
 from components.editing import Draft
 from components.link import Link, link_query, read_query
 from components.model_rows import model_rows
-from components.page import PRIVATE, QUICK, Page, complaint
+from components.page import CHANGE, QUICK, Page, complaint
 from components.recipe_panel import parse
 from components.start import readiness, start
 from components.workspace import Workspace
@@ -56,7 +56,7 @@ class Reactions:
         runs_shown = [parts.tray, *parts.results.outputs, *parts.publish.outputs, parts.seen, parts.moving]
 
         opened = demo.load(
-            self.open, page.owner, [page.owner, page.draft, page.run, page.redraw, page.notice], **QUICK
+            self.open, page.owner, [page.owner, page.draft, page.run, page.redraw, page.notice], **CHANGE
         )
         for event in (opened.then, page.draft.change):
             event(self.show_draft, [page.draft, page.run], draft_shown, **QUICK)
@@ -67,11 +67,11 @@ class Reactions:
         parts.moving.tick(self.look_at_map, [page.owner, parts.asked], map_shown, **QUICK)
         parts.moving.tick(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         parts.start.click(
-            self.start, [page.draft, page.owner], [page.run, page.notice, parts.moving], **PRIVATE
+            self.start, [page.draft, page.owner], [page.run, page.notice, parts.moving], **CHANGE
         )
-        parts.tray.pick(self.pick, page.owner, [page.run, page.notice], **QUICK)
+        parts.tray.pick(self.pick, page.owner, [page.run, page.notice], **CHANGE)
         parts.tray.cancel(self.cancel, page.owner, [page.notice, parts.moving], **QUICK)
-        parts.tray.again(self.again, page.owner, [page.run, page.notice, parts.moving], **QUICK)
+        parts.tray.again(self.again, page.owner, [page.run, page.notice, parts.moving], **CHANGE)
 
     # Opening ------------------------------------------------------------------------------------------------------
 
