@@ -15,7 +15,7 @@ from merge_core.errors import UserError
 from merge_core.hub import HubClient
 from merge_core.recipe import ModelRef, Recipe
 
-DEMO, FOLDER, HUB = "Demo models", "A folder", "Hugging Face Hub"
+DEMO, FOLDER, HUB = "Demo", "Folder", "Hub"
 SHORTEST_SEARCH = 2
 SEARCH_LIMIT = 20
 
@@ -116,14 +116,14 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
         folder = gr.Textbox(label="Folder", placeholder="./my-model", visible=False, max_lines=1)
         hub = gr.Dropdown(
             [],
-            label="Search the Hub",
+            label="Search the Hugging Face Hub",
             info="Type two letters or more, or a full name such as owner/model@revision.",
             allow_custom_value=True,
             value=None,
             visible=False,
             elem_id="tb-hub-search",
         )
-        with gr.Row():
+        with gr.Row(elem_classes=["tb-actions"]):
             as_tune = gr.Button("Add as fine-tune", size="sm", elem_id="tb-add-tune")
             as_base = gr.Button("Use as base", size="sm", elem_id="tb-add-base")
 

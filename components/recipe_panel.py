@@ -47,7 +47,7 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> gr.Code:
             elem_id="tb-recipe-text",
         )
         with gr.Row(elem_classes=["tb-actions"]):
-            apply = gr.Button("Use this recipe", elem_id="tb-apply")
+            apply = gr.Button("Use this recipe", size="sm", elem_id="tb-apply", elem_classes=["tb-small"])
             plain = gr.Button("Without Tiebreak's own keys", size="sm", elem_classes=["tb-small"])
 
     def toggle(is_shown: bool, draft: Draft) -> tuple[Any, ...]:

@@ -51,4 +51,4 @@ echo "Installing $1 (the first time this takes some minutes) …"
 install "$(grep '^torch==' requirements.txt)"
 install -r "$1"
 # Compile the hot loops now rather than during someone's first merge.
-.venv/bin/python -c 'from merge_core.kernels import warm; warm()'
+.venv/bin/python -m merge_core.kernels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 Scalar = float | int | bool | str
@@ -79,3 +80,18 @@ def is_constant(setting: Setting) -> bool:
         first = setting[0]
         return first.matches_all and is_constant(first.value)
     return len(set(values(setting))) == 1
+
+
+def varies(setting: Setting) -> bool:
+    """True for a setting with rules or a gradient."""
+    return isinstance(setting, tuple)
+
+
+def unmatched_filters(setting: Setting, tensors: Iterable[str]) -> tuple[str, ...]:
+    """The filters of a setting that are part of no tensor's name."""
+    rules = [part for part in setting if isinstance(part, Filtered)] if isinstance(setting, tuple) else []
+    return tuple(
+        rule.filter or ""
+        for rule in rules
+        if not rule.matches_all and not any((rule.filter or "") in name for name in tensors)
+    )

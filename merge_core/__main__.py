@@ -1,0 +1,125 @@
+"""The command line: `python -m merge_core`. Results go to stdout, progress and errors to stderr.
+
+Exit code 0; 2 for what a person can mend, told in one `error:` line; 130 after Ctrl-C; 1 for a bug of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from merge_core import __version__
+from merge_core.cli import commands
+from merge_core.cli.terminal import plain
+from merge_core.errors import UserError
+from merge_core.progress import Cancelled
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except commands.Problems as found:
+        for problem in found.problems:
+            _say_error(str(problem))
+        return 2
+    except UserError as error:
+        _say_error(str(error))
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough. Python would complain about it once more while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:  # noqa: BLE001  nobody should be met by a traceback
+        _say_error(f"something went wrong inside Tiebreak ({type(error).__name__}); details are in {_log()}")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m merge_core", description="Merge fine-tuned models and see where they disagree."
+    )
+    parser.add_argument("--version", action="version", version=f"tiebreak {__version__}")
+    add = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    merge = add.add_parser("merge", help="merge a recipe's models into a new folder")
+    merge.add_argument("recipe", type=Path, metavar="RECIPE", help="a mergekit recipe, YAML")
+    merge.add_argument("out", type=Path, metavar="OUT", help="the folder to make")
+    _add_threads(merge)
+    merge.add_argument(
+        "--memory", type=_bytes, default=1 << 30, metavar="SIZE", help="most memory to use (default: 1GiB)"
+    )
+    merge.set_defaults(run=commands.merge)
+
+    inspect = add.add_parser("inspect", help="show where a recipe's models disagree, by layer")
+    inspect.add_argument("recipe", type=Path, metavar="RECIPE")
+    inspect.add_argument("--json", type=Path, metavar="FILE", help="write the whole report there as well")
+    _add_threads(inspect)
+    inspect.set_defaults(run=commands.inspect)
+
+    check = add.add_parser("check", help="say whether a recipe can be merged, without reading weights")
+    check.add_argument("recipe", type=Path, metavar="RECIPE")
+    check.set_defaults(run=commands.check)
+
+    probe = add.add_parser("probe", help="measure a model on probe files")
+    probe.add_argument("model", metavar="MODEL", help="a folder, or a model on the Hub")
+    probe.add_argument("--probe", type=Path, nargs="+", action="extend", required=True, metavar="FILE")
+    probe.add_argument("--json", type=Path, metavar="FILE", help="write the scores there as well")
+    probe.set_defaults(run=commands.probe)
+
+    push = add.add_parser("push", help="upload a merged folder to the Hub")
+    push.add_argument("folder", type=Path, metavar="FOLDER")
+    push.add_argument("repo_id", metavar="REPO_ID", help="owner/name")
+    push.add_argument("--private", action="store_true", help="make a new repository private")
+    push.add_argument("--pr", action="store_true", help="open a pull request instead of committing")
+    push.set_defaults(run=commands.push)
+
+    methods = add.add_parser("methods", help="list the merge methods with their parameters")
+    methods.add_argument("--json", action="store_true", help="as JSON")
+    methods.set_defaults(run=commands.methods)
+    return parser
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_count, metavar="N", help="default: one per core")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, at least 1")
+    return int(text)
+
+
+def _bytes(text: str) -> int:
+    """`512MiB`, `1.5GB`, `1000000` → bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", text.strip().lower())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 512MiB or 2GB")
+    return int(float(match[1]) * UNITS[match[2] or ""])
+
+
+def _say_error(text: str) -> None:
+    print(f"error: {plain(text)}", file=sys.stderr)
+
+
+def _log() -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="tiebreak-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
+    return file.name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

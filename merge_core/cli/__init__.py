@@ -1,0 +1,1 @@
+"""What the command line shows, apart from its arguments: see `merge_core.__main__`."""

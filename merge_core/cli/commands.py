@@ -1,0 +1,177 @@
+"""What each command does. Each imports what it needs itself, so that the others start at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from merge_core.cli.terminal import Meter, duration, plain, size
+from merge_core.errors import UserError
+
+if TYPE_CHECKING:
+    from merge_core.plan import MergePlan
+
+Arguments = argparse.Namespace
+
+
+def merge(arguments: Arguments) -> None:
+    """Merge into a new folder and say where it is."""
+    from merge_core.engine import merge as merge_plan
+    from merge_core.prepare import prepare
+    from merge_core.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe)
+    with _stop_on_interrupt() as stopped, Meter() as meter:
+        plan = prepare(recipe, progress=meter, cancelled=stopped)
+        made = merge_plan(
+            plan,
+            arguments.out,
+            progress=meter,
+            cancelled=stopped,
+            threads=arguments.threads,
+            memory=arguments.memory,
+        )
+    print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
+
+
+def inspect(arguments: Arguments) -> None:
+    """Show where the recipe's models disagree, by layer."""
+    from merge_core.cli.tables import report_text
+    from merge_core.interference import inspect as inspect_plan
+    from merge_core.interference import inspectable
+    from merge_core.prepare import prepare
+    from merge_core.recipe import load_recipe
+
+    _expect_writable(arguments.json)
+    recipe = inspectable(load_recipe(arguments.recipe))
+    with _stop_on_interrupt() as stopped, Meter() as meter:
+        plan = prepare(recipe, progress=meter, cancelled=stopped)
+        report = inspect_plan(plan, progress=meter, cancelled=stopped, threads=arguments.threads)
+    if arguments.json:
+        _write(arguments.json, report.to_json())
+    print(report_text(report, _density(plan)))
+
+
+def check(arguments: Arguments) -> None:
+    """Say whether the recipe can be merged, and what that would take, before any weight is read."""
+    from merge_core.plan import make_plan
+    from merge_core.preflight import examine
+    from merge_core.prepare import open_all
+    from merge_core.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe)
+    checkpoints = open_all(recipe)
+    verdict = examine(recipe, checkpoints)
+    for note in (*recipe.notes, *verdict.notes):
+        print(f"note: {plain(note)}")
+    if verdict.problems:
+        raise Problems(verdict.problems)
+    print(make_plan(recipe, checkpoints).describe())
+
+
+def probe(arguments: Arguments) -> None:
+    """Measure a model on probe files."""
+    from dataclasses import asdict
+
+    from merge_core.checkpoint import open_checkpoint
+    from merge_core.cli.tables import scores_text
+    from merge_core.probe import load_probe, run_probe
+    from merge_core.recipe import ModelRef
+
+    _expect_writable(arguments.json)
+    probes = [load_probe(path) for path in arguments.probe]
+    checkpoint = open_checkpoint(ModelRef.parse(arguments.model))
+    with _stop_on_interrupt() as stopped, Meter() as meter:
+        if checkpoint.root is None:
+            from merge_core.hub import HubClient
+
+            checkpoint = HubClient().download(checkpoint, meter, stopped)
+        assert checkpoint.root is not None
+        scores = run_probe(checkpoint.root, probes, meter, stopped)
+    if arguments.json:
+        _write(arguments.json, [asdict(score) for score in scores])
+    print(scores_text(scores))
+
+
+def push(arguments: Arguments) -> None:
+    """Upload a folder as the account this machine is signed in with."""
+    from merge_core.hub import HubClient
+
+    if not arguments.folder.is_dir():
+        raise UserError(f"There is no folder {arguments.folder}.", "Merge into it first.")
+    with Meter() as meter:
+        published = HubClient().publish(
+            arguments.folder,
+            arguments.repo_id,
+            private=arguments.private,
+            pull_request=arguments.pr,
+            progress=meter,
+        )
+    print(published.pull_request_url or published.url)
+
+
+def methods(arguments: Arguments) -> None:
+    """List the merge methods with their parameters."""
+    from merge_core.cli.tables import methods_document, methods_text
+    from merge_core.methods import METHODS
+
+    if arguments.json:
+        print(json.dumps(methods_document(METHODS.values()), indent=2))
+    else:
+        print(methods_text(METHODS.values()))
+
+
+class Problems(Exception):
+    """Several things to mend, found at once."""
+
+    def __init__(self, problems: tuple[UserError, ...]) -> None:
+        super().__init__(*map(str, problems))
+        self.problems = problems
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """A check that Ctrl-C turns true, so that work stops where it can tidy up; a second Ctrl-C is final."""
+    stop = threading.Event()
+
+    def interrupted(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _density(plan: MergePlan) -> float:
+    """The recipe's density; where it differs between models or tensors, its mean over the entries."""
+    trimmed = [(t.numel, rule.density.mean()) for t in plan.tensors if (rule := plan.trim(t)) is not None]
+    entries = sum(numel for numel, _ in trimmed)
+    return float(sum(numel * density for numel, density in trimmed) / entries) if entries else 1.0
+
+
+def _expect_writable(path: Path | None) -> None:
+    """Find out before the work, not after it, that its result has nowhere to go."""
+    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+        raise UserError(f"{path} cannot be written.", "Name a file in a folder of yours that exists.")
+
+
+def _write(path: Path, document: Any) -> None:
+    from merge_core.json_files import write_json
+
+    try:
+        write_json(path, document)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours."
+        ) from None

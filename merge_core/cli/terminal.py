@@ -1,0 +1,80 @@
+"""How text and progress reach a terminal. Names in them come from strangers' files."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from merge_core.progress import Progress
+
+REDRAW_EVERY = 0.1  # seconds, on a terminal
+LINE_EVERY = 10.0  # seconds, elsewhere
+
+
+def plain(text: str) -> str:
+    """`text` on one line without control characters, which could steer the terminal."""
+    return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "8 s", "3 min 20 s", "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def size(count: int) -> str:
+    """Bytes in words, in powers of 1000 as disks are sold."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+class Meter:
+    """Shows progress on stderr: one line rewritten on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._next = 0.0 if self._terminal else time.monotonic() + LINE_EVERY
+        self._drawn = False
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show `progress` unless something was shown just now."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (REDRAW_EVERY if self._terminal else LINE_EVERY)
+        line = _line(progress)
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write(f"\r{line[:width]}\x1b[K")
+            self._drawn = True
+        else:
+            self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+
+def _line(progress: Progress) -> str:
+    done = f"{progress.fraction:4.0%} " if progress.total else ""
+    left = f" · {duration(progress.eta)} left" if progress.eta is not None else ""
+    return f"{done}{plain(progress.message)}{left}"

@@ -1,0 +1,62 @@
+"""Interference reports, kept by what they depend on: asking again for what is known takes no time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from merge_core.interference import InterferenceReport, inspect, inspectable
+from merge_core.interference.levels import DENSITIES
+from merge_core.json_files import once, read_json
+from merge_core.plan import MergePlan, make_plan
+from merge_core.preflight import examine
+from merge_core.prepare import open_all
+from merge_core.progress import CancelCheck, ProgressCallback
+from merge_core.recipe import Recipe
+
+FORMAT = 1  # raise it when a report's meaning changes, and older reports are made anew
+
+
+def find_report(root: Path, recipe: Recipe) -> InterferenceReport | None:
+    """The report of `recipe` if it has been made before; reads headers only, and no weights.
+
+    Raises:
+        UserError: the recipe's models cannot be opened or do not fit together.
+    """
+    recipe = inspectable(recipe)
+    checkpoints = open_all(recipe)
+    verdict = examine(recipe, checkpoints)
+    if verdict.problems:
+        raise verdict.problems[0]
+    document = read_json(report_path(root, make_plan(recipe, checkpoints)))
+    return None if document is None else InterferenceReport.from_json(document)
+
+
+def make_report(root: Path, plan: MergePlan, progress: ProgressCallback, cancelled: CancelCheck) -> Path:
+    """Inspect `plan` unless that was done before; the path of the report."""
+    path = report_path(root, plan)
+    once(path, lambda: inspect(plan, progress=progress, cancelled=cancelled).to_json())
+    return path
+
+
+def report_path(root: Path, plan: MergePlan) -> Path:
+    """Where the report of `plan` lies or will lie.
+
+    It is the same for every density, scale and election, because a report holds all densities and knows no
+    election; of the weights only the signs count.
+    """
+    listed = list(plan.listed)
+    tensors = []
+    for tensor in plan.tensors:
+        rule = plan.trim(tensor)
+        if rule is not None and tensor.settings is not None:
+            signs = np.sign(tensor.settings["weight"])[listed].tolist()
+            kept = [rule.kept(tensor.numel, density) for density in DENSITIES]
+            tensors.append([tensor.name, tensor.counted, rule.scope, rule.keep_equal, signs, kept])
+    models = [(plan.names[m], plan.models[m].identity) for m in listed]
+    base = plan.base.identity if plan.base else None
+    text = json.dumps([FORMAT, base, models, tensors])
+    return root / "inspections" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"

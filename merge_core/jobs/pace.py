@@ -1,0 +1,43 @@
+"""One progress out of several parts, each of which only knows its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from merge_core.jobs.job import JobProgress
+from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
+
+
+@dataclass
+class Pace:
+    """Hands out consecutive shares of a job's progress.
+
+    Args:
+        tell: told the progress of the whole.
+        cancelled: the job's wish to stop.
+    """
+
+    tell: Callable[[JobProgress], None]
+    cancelled: CancelCheck
+    begun: float = field(default=0.0)
+    started: float = field(default_factory=time.monotonic)
+
+    def part(self, share: float, message: str) -> ProgressCallback:
+        """The next `share` (0 to 1) of the whole, as a callback for whoever does it.
+
+        Raises:
+            Cancelled: the job is to stop.
+        """
+        if self.cancelled():
+            raise Cancelled
+        begin, self.begun = self.begun, min(1.0, self.begun + share)
+
+        def report(progress: Progress) -> None:
+            fraction = begin + share * progress.fraction
+            eta = seconds_left(round(fraction * 1e6), 10**6, time.monotonic() - self.started)
+            self.tell(JobProgress(fraction, progress.message or message, eta))
+
+        report(Progress(0, 0, message))
+        return report

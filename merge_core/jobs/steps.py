@@ -1,0 +1,194 @@
+"""What each kind of job does. Paths in a result are relative to the store's root.
+
+Every part leaves a file that is whole or absent, and is skipped where that file exists: a killed job continues there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from merge_core.checkpoint import Checkpoint
+from merge_core.errors import UserError
+from merge_core.json_files import once, read_json, write_json
+from merge_core.jobs.inspections import make_report
+from merge_core.jobs.job import Job, JobProgress
+from merge_core.jobs.pace import Pace
+from merge_core.jobs.store import JobStore
+from merge_core.plan import MergePlan
+from merge_core.prepare import prepare
+from merge_core.progress import CancelCheck
+from merge_core.recipe import ModelRef, read_recipe
+
+Result = dict[str, Any]
+
+
+def run_step(job: Job, root: Path, tell: Callable[[JobProgress], None], cancelled: CancelCheck) -> Result:
+    """Do what a job asks for.
+
+    Args:
+        job: see the step of its kind below for its options and its result.
+        root: the store's root folder.
+        tell: told how far it is.
+        cancelled: asked often; once true, the step stops.
+
+    Raises:
+        UserError: something a person can mend.
+        Cancelled: `cancelled` answered true.
+    """
+    return STEPS[job.kind](job, root, Pace(tell, cancelled))
+
+
+def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
+    """Find where the recipe's models disagree. Result: `report`, a JSON file."""
+    from merge_core.interference import inspectable
+
+    recipe = inspectable(read_recipe(job.recipe))
+    plan = prepare(recipe, progress=pace.part(0.3, "Reading headers"), cancelled=pace.cancelled)
+    report = make_report(root, plan, pace.part(0.7, "Comparing"), pace.cancelled)
+    return {"report": _relative(report, root)}
+
+
+def merge_step(job: Job, root: Path, pace: Pace) -> Result:
+    """Merge, inspect, probe the result and its parents, and write the model card.
+
+    Options: `probes`, paths of probe files; `threads`; `memory` in bytes.
+    Result: `model`, a folder; `bytes` of weights; `seconds` it took; `report`, a JSON file, or None without a base
+    model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge".
+    """
+    from merge_core.engine import merge
+
+    folder = root / "runs" / job.id
+    paths = tuple(job.options.get("probes", ()))
+    recipe = read_recipe(job.recipe)
+    plan = prepare(recipe, progress=pace.part(0.1, "Reading headers"), cancelled=pace.cancelled)
+    _begin(folder, plan)
+    model = folder / "model"
+    merging = pace.part(0.3, "Merging")
+
+    def merge_all() -> Result:
+        if model.exists():  # finished, and killed before that was noted
+            return {"bytes": plan.bytes_out, "seconds": None}
+        limits = {key: job.options[key] for key in ("threads", "memory") if key in job.options}
+        made = merge(plan, model, progress=merging, cancelled=pace.cancelled, **limits)
+        return {"bytes": made.bytes, "seconds": made.seconds}
+
+    merged = once(folder / "merge.json", merge_all)
+    report = _inspect_parents(plan, root, pace)
+    measured = _probe_family(plan, model, paths, root, folder, pace)
+    return {
+        "model": _relative(model, root),
+        **merged,
+        "report": None if report is None else _relative(report, root),
+        "scores": measured,
+    }
+
+
+def probe_step(job: Job, root: Path, pace: Pace) -> Result:
+    """Probe one model. Options: `model`, spelled as in a recipe; `probes`, paths of probe files.
+
+    Result: `scores`, a list of {model, probe, metric, score, low, high, n}.
+    """
+    from merge_core.checkpoint import open_checkpoint
+    from merge_core.jobs.scores import known_scores, load_probes
+
+    name = str(job.options.get("model", ""))
+    if not name:
+        raise UserError("No model to probe.", "Name one.")
+    probes = load_probes(tuple(job.options.get("probes", ())))
+    checkpoint = open_checkpoint(ModelRef.parse(name))
+    fetching = pace.part(0.3, "Fetching the model")
+    if checkpoint.root is None:
+        from merge_core.hub import HubClient
+
+        checkpoint = HubClient().download(checkpoint, fetching, pace.cancelled)
+    found = known_scores(root, checkpoint, probes, pace.part(0.7, "Probing"), pace.cancelled)
+    return {"scores": [{**score, "model": name} for score in found]}
+
+
+def push_step(job: Job, root: Path, pace: Pace) -> Result:
+    """Upload a finished merge as the account this machine is signed in with; a visitor's token never comes this way.
+
+    Options: `run`, id of a merge job of the same owner; `repo_id`; `private`; `pull_request`.
+    Result: `url`, `commit`, `pull_request_url`.
+    """
+    from merge_core.hub import HubClient
+
+    store = JobStore(root)
+    merge = store.get(str(job.options.get("run", "")), job.owner)
+    if merge is None or merge.kind != "merge" or merge.state != "done":
+        raise UserError(
+            "There is no such merge to upload.", "Merge first; finished merges are kept for seven days."
+        )
+    folder = store.folder(merge.id) / "model"
+    published = HubClient().publish(
+        folder,
+        str(job.options.get("repo_id", "")),
+        private=bool(job.options.get("private", True)),
+        pull_request=bool(job.options.get("pull_request", False)),
+        progress=pace.part(1.0, "Uploading"),
+    )
+    return {
+        "url": published.url,
+        "commit": published.commit,
+        "pull_request_url": published.pull_request_url,
+    }
+
+
+STEPS: dict[str, Callable[[Job, Path, Pace], Result]] = {
+    "inspect": inspect_step,
+    "merge": merge_step,
+    "probe": probe_step,
+    "push": push_step,
+}
+
+
+def _begin(folder: Path, plan: MergePlan) -> None:
+    """Throw away what an earlier attempt made of inputs that have changed since."""
+    note = folder / "inputs.json"
+    if read_json(note) != plan.fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(note, plan.fingerprint)
+
+
+def _inspect_parents(plan: MergePlan, root: Path, pace: Pace) -> Path | None:
+    """The interference report of a merge's parents; None where there is no base to compare with."""
+    from merge_core.interference import inspectable
+
+    comparing = pace.part(0.2, "Comparing")
+    if plan.recipe.base is None:
+        return None
+    inspected = inspectable(plan.recipe)
+    if inspected is not plan.recipe:
+        plan = prepare(inspected, cancelled=pace.cancelled)
+    return make_report(root, plan, comparing, pace.cancelled)
+
+
+def _probe_family(
+    plan: MergePlan, model: Path, paths: tuple[str, ...], root: Path, folder: Path, pace: Pace
+) -> list[Result]:
+    """Scores of the base, each parent and the merge."""
+    if not paths:
+        return []
+    from merge_core.jobs.scores import known_scores, load_probes, scores
+
+    probes = load_probes(paths)
+    family: list[tuple[str, str, Checkpoint]] = []
+    if plan.base is not None:
+        family.append(("base", str(plan.recipe.base), plan.base))
+    family += [("parent", plan.names[m], plan.models[m]) for m in plan.listed]
+    share = 0.4 / (len(family) + 1)
+    measured: list[Result] = []
+    for role, name, checkpoint in family:
+        told = pace.part(share, f"Probing {name}")
+        found = known_scores(root, checkpoint, probes, told, pace.cancelled)
+        measured += [{**score, "role": role, "model": name} for score in found]
+    told = pace.part(share, "Probing the merge")
+    found = once(folder / "scores.json", lambda: scores(model, probes, told, pace.cancelled))
+    return measured + [{**score, "role": "merge", "model": "merge"} for score in found]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
