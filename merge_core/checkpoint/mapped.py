@@ -36,7 +36,9 @@ class MappedFile:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise UserError(f"{path.name} can no longer be read: {error.strerror}.", "Start again once it is back.") from None
+            raise UserError(
+                f"{path.name} can no longer be read: {error.strerror}.", "Start again once it is back."
+            ) from None
         try:
             found = os.fstat(descriptor).st_size
             if size is not None and found < size:

@@ -1,0 +1,108 @@
+"""A checkpoint in a folder of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from merge_core.checkpoint.assemble import assemble
+from merge_core.checkpoint.checkpoint import Checkpoint
+from merge_core.checkpoint.files import (
+    CONFIG,
+    INDEX,
+    LARGEST_JSON,
+    is_companion,
+    missing_shard,
+    read_index,
+    read_object,
+    weight_files,
+)
+from merge_core.checkpoint.safetensors import LENGTH_BYTES, TensorSpec, header_length, parse_header
+from merge_core.errors import UserError
+
+
+def open_folder(root: Path, ref: str, commit: str | None = None) -> Checkpoint:
+    """The model in the folder `root`, from its headers alone.
+
+    Args:
+        root: a folder in Hugging Face form.
+        ref: the model as its recipe spells it.
+        commit: the Hub's commit it was downloaded from, which then is its identity.
+
+    Raises:
+        UserError: there is no such folder, it holds no model, or its files contradict each other.
+    """
+    if root.is_file():
+        raise UserError(f"{ref} is a file; expected a model's folder.", "Name the folder that holds it.")
+    try:
+        names = sorted(entry.name for entry in os.scandir(root) if entry.is_file())
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no folder {ref}.", "Relative paths start at the folder you run Tiebreak in."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{ref} cannot be read: {error.strerror}.", "Make it readable, or pick another."
+        ) from None
+
+    files = weight_files(names, ref)
+    weight_map = None
+    if files == (INDEX,):
+        weight_map = read_index(_read(root / INDEX, ref), ref)
+        files = tuple(dict.fromkeys(weight_map.values()))
+    for file in files:
+        if file not in names:
+            raise missing_shard(ref, file)
+    specs = assemble(ref, (_read_header(root, file, ref) for file in files), weight_map)
+    config = read_object(_read(root / CONFIG, ref), f"{ref}: {CONFIG}") if CONFIG in names else {}
+    return Checkpoint(
+        ref=ref,
+        commit=commit,
+        root=root,
+        specs=specs,
+        files=_companions(root),
+        config=config,
+        identity=commit or _identity(root, [*files, *([CONFIG] if CONFIG in names else [])]),
+    )
+
+
+def _read(path: Path, ref: str) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise UserError(
+                f"{ref}: {path.name} is larger than {LARGEST_JSON} bytes.", "Is it the right file?"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{ref}: {path.name} cannot be read: {error.strerror}.", "Make it readable."
+        ) from None
+
+
+def _read_header(root: Path, file: str, ref: str) -> list[TensorSpec]:
+    try:
+        with (root / file).open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            head = opened.read(LENGTH_BYTES)
+            head += opened.read(header_length(head, size, f"{ref}: {file}") - LENGTH_BYTES)
+    except OSError as error:
+        raise UserError(f"{ref}: {file} cannot be read: {error.strerror}.", "Make it readable.") from None
+    try:
+        return parse_header(head, size, file)[0]
+    except UserError as error:
+        raise UserError(f"{ref}: {error.message}", error.hint) from None
+
+
+def _companions(root: Path) -> tuple[str, ...]:
+    """Files to take over, at the top and in the folders of a pipeline."""
+    found = [path.relative_to(root).as_posix() for pattern in ("*", "*/*") for path in root.glob(pattern)]
+    return tuple(sorted(name for name in found if is_companion(name) and (root / name).is_file()))
+
+
+def _identity(root: Path, files: list[str]) -> str:
+    """Rewriting a file, even with a file of equal size, changes its inode or its time."""
+    stats = [(file, (root / file).stat()) for file in sorted(files)]
+    text = json.dumps([(file, s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev) for file, s in stats])
+    return hashlib.sha256(text.encode()).hexdigest()
