@@ -16,13 +16,14 @@ ENV PATH=/home/tiebreak/.local/bin:$PATH \
     GRADIO_SERVER_PORT=7860 \
     GRADIO_ANALYTICS_ENABLED=False \
     HF_HUB_DISABLE_TELEMETRY=1 \
-    NUMBA_CACHE_DIR=/home/tiebreak/.cache/numba
+    NUMBA_CACHE_DIR=/home/tiebreak/.cache/numba \
+    TIEBREAK_HOME=/home/tiebreak/app/.tiebreak
 
 COPY --chown=tiebreak requirements.txt .
 RUN pip install --user "$(grep '^torch==' requirements.txt)" && pip install --user -r requirements.txt
 
 COPY --chown=tiebreak . .
-RUN mkdir -p "$NUMBA_CACHE_DIR" .tiebreak && python -c 'from merge_core.kernels import warm; warm()'
+RUN mkdir -p "$NUMBA_CACHE_DIR" .tiebreak && python -m merge_core.kernels
 
 EXPOSE 7860
 VOLUME /home/tiebreak/app/.tiebreak

@@ -8,6 +8,7 @@ export GRADIO_SERVER_NAME ?= 127.0.0.1
 export GRADIO_SERVER_PORT ?= 7860
 export GRADIO_ANALYTICS_ENABLED ?= False
 export HF_HUB_DISABLE_TELEMETRY ?= 1
+export TIEBREAK_HOME ?= $(CURDIR)/.tiebreak
 
 PYTHON := .venv/bin/python
 
