@@ -24,6 +24,7 @@ from merge_core.output import OutputFolder
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import write_recipe
+from merge_core.recipe.published import published_recipe
 from merge_core.trim import ScopeTrim, measure_trim, trimmed_segments
 from merge_core.vectors import Piece, VectorReader, pieces_of
 
@@ -317,7 +318,7 @@ def _other_files(plan: MergePlan) -> list[tuple[str, Path | bytes]]:
         names = {t.name: plan.shards[t.shard].file for t in plan.tensors}
         index = {"metadata": {"total_size": sum(t.nbytes for t in plan.tensors)}, "weight_map": names}
         files.append(("model.safetensors.index.json", (json.dumps(index, indent=2) + "\n").encode()))
-    files.append(("mergekit_config.yml", write_recipe(plan.recipe).encode()))
+    files.append(("mergekit_config.yml", write_recipe(published_recipe(plan.recipe, plan.commits)).encode()))
     return files
 
 

@@ -95,6 +95,11 @@ class MergePlan:
         return self.base or self.models[self.listed[0]]
 
     @property
+    def commits(self) -> dict[str, str | None]:
+        """Each checkpoint as the recipe spells it → its Hub commit, None for a folder."""
+        return {c.ref: c.commit for c in (*self.models, *([self.base] if self.base else []))}
+
+    @property
     def bytes_in(self) -> int:
         """Bytes of weights that are read."""
         return sum(s.nbytes for t in self.tensors for s in (*t.sources, *([t.base] if t.base else [])))

@@ -16,13 +16,14 @@ from merge_core.cli.terminal import Meter, duration, plain, size
 from merge_core.errors import UserError
 
 if TYPE_CHECKING:
-    from merge_core.plan import MergePlan
+    pass
 
 Arguments = argparse.Namespace
 
 
 def merge(arguments: Arguments) -> None:
     """Merge into a new folder and say where it is."""
+    from merge_core.card import model_card
     from merge_core.engine import merge as merge_plan
     from merge_core.prepare import prepare
     from merge_core.recipe import load_recipe
@@ -37,6 +38,7 @@ def merge(arguments: Arguments) -> None:
             cancelled=stopped,
             threads=arguments.threads,
             memory=arguments.memory,
+            extra_files=[("README.md", model_card(plan).encode())],
         )
     print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
 
@@ -46,6 +48,7 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.cli.tables import report_text
     from merge_core.interference import inspect as inspect_plan
     from merge_core.interference import inspectable
+    from merge_core.interference.summary import recipe_density
     from merge_core.prepare import prepare
     from merge_core.recipe import load_recipe
 
@@ -56,7 +59,7 @@ def inspect(arguments: Arguments) -> None:
         report = inspect_plan(plan, progress=meter, cancelled=stopped, threads=arguments.threads)
     if arguments.json:
         _write(arguments.json, report.to_json())
-    print(report_text(report, _density(plan)))
+    print(report_text(report, recipe_density(plan)))
 
 
 def check(arguments: Arguments) -> None:
@@ -151,13 +154,6 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         yield stop.is_set
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _density(plan: MergePlan) -> float:
-    """The recipe's density; where it differs between models or tensors, its mean over the entries."""
-    trimmed = [(t.numel, rule.density.mean()) for t in plan.tensors if (rule := plan.trim(t)) is not None]
-    entries = sum(numel for numel, _ in trimmed)
-    return float(sum(numel * density for numel, density in trimmed) / entries) if entries else 1.0
 
 
 def _expect_writable(path: Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from merge_core.cli.terminal import plain
 from merge_core.interference.report import InterferenceReport
+from merge_core.interference.summary import Counts, summarise
 from merge_core.methods import Method
 
 Row = Sequence[str]
@@ -28,21 +29,10 @@ def table(head: Row, rows: Iterable[Row]) -> str:
 
 def report_text(report: InterferenceReport, density: float) -> str:
     """An interference report at one density of its grid: by layer, by pair, by model."""
-    at = min(range(len(report.density)), key=lambda i: abs(report.density[i] - density))
-    layers: dict[tuple[str, int | None], list[int]] = {}
-    for tensor in report.tensors:
-        counts = layers.setdefault((tensor.stack, tensor.layer), [0, 0, 0, 0])
-        for column, value in enumerate(
-            (tensor.numel, tensor.touched[at], tensor.contested[at], tensor.conflicted[at])
-        ):
-            counts[column] += value
-    total = [sum(counts[column] for counts in layers.values()) for column in range(4)]
-    several = len({stack for stack, layer in layers if layer is not None}) > 1
-    rows = [
-        (_layer_name(stack, layer, several), *_shares(layers[stack, layer]))
-        for stack, layer in _ordered(layers)
-    ]
-    rows.append(("all", *_shares(total)))
+    found = summarise(report, density)
+    several = len({counts.stack for counts in found.layers if counts.layer is not None}) > 1
+    rows = [(_layer_name(counts, several), *_shares(counts)) for counts in found.layers]
+    rows.append(("all", *_shares(found.total)))
     by_layer = table(("layer", "entries", "touched", "contested", "conflicted", "of contested"), rows)
     by_pair = table(
         ("pair", "cosine", "same sign"),
@@ -52,9 +42,7 @@ def report_text(report: InterferenceReport, density: float) -> str:
         ("model", "‖τ‖", "‖τ‖/‖base‖"),
         [(n.model, f"{n.norm:.4g}", _number(n.relative)) for n in report.norms],
     )
-    title = (
-        f"Where {len(report.models)} task vectors disagree, each trimmed to density {report.density[at]:g}"
-    )
+    title = f"Where {len(report.models)} task vectors disagree, each trimmed to density {found.density:g}"
     return "\n\n".join((title, by_layer, *([by_pair] if report.pairs else []), by_model))
 
 
@@ -119,23 +107,18 @@ def _method_text(method: Method) -> str:
     return "\n".join(lines)
 
 
-def _ordered(layers: dict[tuple[str, int | None], list[int]]) -> list[tuple[str, int | None]]:
-    """Layers by stack and number, what lies outside the layers last."""
-    return sorted(layers, key=lambda key: (key[1] is None, key[0], key[1] or 0))
-
-
-def _layer_name(stack: str, layer: int | None, several: bool) -> str:
-    if layer is None:
+def _layer_name(counts: Counts, several: bool) -> str:
+    if counts.layer is None:
         return "outside"
-    return f"{stack}.{layer}" if several else str(layer)
+    return f"{counts.stack}.{counts.layer}" if several else str(counts.layer)
 
 
-def _shares(counts: Sequence[int]) -> tuple[str, ...]:
-    entries, touched, contested, conflicted = counts
-    of_contested = _share(conflicted / contested) if contested else "–"
+def _shares(counts: Counts) -> tuple[str, ...]:
+    of_contested = _share(counts.conflicted / counts.contested) if counts.contested else "–"
+    of_all = (counts.touched, counts.contested, counts.conflicted)
     return (
-        f"{entries:,}",
-        *(_share(n / entries) if entries else "–" for n in (touched, contested, conflicted)),
+        f"{counts.entries:,}",
+        *(_share(n / counts.entries) if counts.entries else "–" for n in of_all),
         of_contested,
     )
 

@@ -5,6 +5,7 @@ Every part leaves a file that is whole or absent, and is skipped where that file
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
-from merge_core.json_files import once, read_json, write_json
 from merge_core.jobs.inspections import make_report
 from merge_core.jobs.job import Job, JobProgress
 from merge_core.jobs.pace import Pace
 from merge_core.jobs.store import JobStore
+from merge_core.json_files import once, read_json, write_json
 from merge_core.plan import MergePlan
 from merge_core.prepare import prepare
 from merge_core.progress import CancelCheck
@@ -58,7 +59,9 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     Result: `model`, a folder; `bytes` of weights; `seconds` it took; `report`, a JSON file, or None without a base
     model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge".
     """
+    from merge_core.card import model_card
     from merge_core.engine import merge
+    from merge_core.interference import InterferenceReport
 
     folder = root / "runs" / job.id
     paths = tuple(job.options.get("probes", ()))
@@ -72,12 +75,22 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
         if model.exists():  # finished, and killed before that was noted
             return {"bytes": plan.bytes_out, "seconds": None}
         limits = {key: job.options[key] for key in ("threads", "memory") if key in job.options}
-        made = merge(plan, model, progress=merging, cancelled=pace.cancelled, **limits)
+        card = model_card(plan).encode()
+        made = merge(
+            plan,
+            model,
+            progress=merging,
+            cancelled=pace.cancelled,
+            extra_files=[("README.md", card)],
+            **limits,
+        )
         return {"bytes": made.bytes, "seconds": made.seconds}
 
     merged = once(folder / "merge.json", merge_all)
     report = _inspect_parents(plan, root, pace)
     measured = _probe_family(plan, model, paths, root, folder, pace)
+    found = None if report is None else InterferenceReport.from_json(read_json(report))
+    _rewrite(model / "README.md", model_card(plan, scores=measured, report=found), folder)
     return {
         "model": _relative(model, root),
         **merged,
@@ -188,6 +201,16 @@ def _probe_family(
     told = pace.part(share, "Probing the merge")
     found = once(folder / "scores.json", lambda: scores(model, probes, told, pace.cancelled))
     return measured + [{**score, "role": "merge", "model": "merge"} for score in found]
+
+
+def _rewrite(target: Path, text: str, beside: Path) -> None:
+    """Replace a file at once. Until then it lies in `beside`: `target`'s folder never holds half a file."""
+    partial = beside / f".{target.name}"
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(target)
 
 
 def _relative(path: Path, root: Path) -> str:
