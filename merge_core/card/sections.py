@@ -100,12 +100,12 @@ def scores_section(scores: Sequence[Score], names: Mapping[str, str]) -> str:
     if not scores:
         return ""
     probes = list(dict.fromkeys((str(s["probe"]), str(s["metric"])) for s in scores))
-    found = {(s["role"], s["model"], str(s["probe"])): s for s in scores}
-    head = [f"{code(p)}, {m.replace('_', ' ')} (n = {_items(scores, p)})" for p, m in probes]
+    found = {(s["role"], s["model"], str(s["probe"]), str(s["metric"])): s for s in scores}
+    head = [f"{code(p)}, {_words(m)} (n = {_items(scores, p)})" for p, m in probes]
     rows = [
         (
             "**this merge**" if role == "merge" else names.get(model, code(model)),
-            *(_cell(found.get((role, model, probe))) for probe, _ in probes),
+            *(_cell(found.get((role, model, *probe))) for probe in probes),
         )
         for role, model in dict.fromkeys((s["role"], s["model"]) for s in scores)
     ]
@@ -172,6 +172,10 @@ def _percent(share: float) -> str:
 
 def _is_bits(metric: str) -> bool:
     return metric.startswith("bits")
+
+
+def _words(metric: str) -> str:
+    return re.sub(r"[^\w ]|_", " ", metric)[:60]
 
 
 def _items(scores: Sequence[Score], probe: str) -> str:

@@ -53,10 +53,6 @@ class Heartbeat:
         """True once the step has to stop."""
         return self._stop.is_set()
 
-    def stop(self) -> None:
-        """Ask the step to stop."""
-        self._stop.set()
-
     def _beat_until_over(self) -> None:
         asked: float | None = None
         while not self._over.wait(BEAT):

@@ -69,7 +69,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     plan = prepare(recipe, progress=pace.part(0.1, "Reading headers"), cancelled=pace.cancelled)
     _begin(folder, plan)
     model = folder / "model"
-    merging = pace.part(0.3, "Merging")
+    merging = pace.part(0.3 if paths else 0.7, "Merging")
 
     def merge_all() -> Result:
         if model.exists():  # finished, and killed before that was noted

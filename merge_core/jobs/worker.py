@@ -7,6 +7,7 @@ worker takes the job back and continues from the parts that are finished on disk
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -63,7 +64,7 @@ def attend(store: JobStore, job: Job, worker: str) -> None:
     log.info("job %s (%s): attempt %d", job.id, job.kind, job.attempts)
     try:
         try:
-            with Heartbeat(store, job, worker, force=_begin_anew) as pulse:
+            with Heartbeat(store, job, worker, force=lambda: _begin_anew(store, job, worker)) as pulse:
                 result = run_step(job, store.root, pulse.report, pulse.stopped)
             store.finish(job.id, worker, result)
         except Cancelled:
@@ -97,9 +98,14 @@ def attend(store: JobStore, job: Job, worker: str) -> None:
     log.info("job %s: over", job.id)
 
 
-def _begin_anew() -> None:
-    """Become a new worker: ends a step that does not stop when asked, whatever it is doing."""
-    log.warning("a step did not stop in time: starting over")
+def _begin_anew(store: JobStore, job: Job, worker: str) -> None:
+    """Become a new worker: ends a step that does not stop when asked, whatever it is doing.
+
+    The job counts as cancelled before that. Its folder goes when the new worker tidies up.
+    """
+    log.warning("job %s did not stop in time: starting over", job.id)
+    with contextlib.suppress(LeaseLost, UserError):  # then the lease runs out, with the same end
+        store.cancelled(job.id, worker)
     os.execv(sys.executable, [sys.executable, "-m", "merge_core.jobs.worker", *sys.argv[1:]])
 
 

@@ -175,8 +175,15 @@ def test_scores_stand_beside_base_and_parents_with_interval_and_n(plan: MergePla
     assert "| **this merge** | 70.0 % (65.0–75.0) |" in card
 
 
+def test_two_metrics_of_one_probe_have_a_column_each(plan: MergePlan) -> None:
+    scores = [score("merge", "merge", 0.4, "quiz"), score("merge", "merge", 0.6, "quiz", "accuracy per byte")]
+    card = model_card(plan, scores=scores)
+    assert "| `quiz`, accuracy (n = 200) | `quiz`, accuracy per byte (n = 200) |" in card
+    assert "| **this merge** | 40.0 % (35.0–45.0) | 60.0 % (55.0–65.0) |" in card
+
+
 def test_bits_per_byte_are_no_percentages(plan: MergePlan) -> None:
-    card = model_card(plan, scores=[score("merge", "merge", 1.25, "novels", "bits_per_byte")])
+    card = model_card(plan, scores=[score("merge", "merge", 1.25, "novels", "bits per byte")])
     assert "| **this merge** | 1.250 (1.200–1.300) |" in card
     assert "Lower is better for `novels`" in card
 
