@@ -43,13 +43,14 @@ def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
                 with gr.Column(elem_classes=["tb-panel"]):
                     models = picker.build(page, workspace)
                 with gr.Column(elem_classes=["tb-panel"]):
-                    tuner.build(page, draft.recipe)
+                    tuned = tuner.build(page, draft.recipe)
                     with gr.Column(elem_classes=["tb-go"]):
                         start = gr.Button("Merge and measure", variant="primary", elem_id="tb-start")
                         beneath = gr.Markdown("", elem_id="tb-beneath", elem_classes=["tb-quiet"])
             with gr.Column(elem_classes=["tb-middle"]):
                 the_map = conflict_map.build()
-                drilldown.build(the_map)
+                conflict_map.follow(the_map, page, tuned)
+                drilldown.build()
             with gr.Column(elem_classes=["tb-right"]):
                 with gr.Column(elem_classes=["tb-panel"]):
                     tray = runs.build()

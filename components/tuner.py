@@ -18,10 +18,11 @@ from merge_core.recipe import Recipe
 
 @dataclass(frozen=True)
 class Tuner:
-    """What the page wires together."""
+    """What the page wires together; `redrawn` happens once the controls show what else set: undo, a link, a recipe."""
 
     method: gr.Radio
     controls: dict[str, gr.components.Component]
+    redrawn: gr.events.Dependency
 
 
 def control_updates(recipe: Recipe, controls: Sequence[Control]) -> list[Any]:
@@ -61,13 +62,13 @@ def build(page: Page, recipe: Recipe) -> Tuner:
     for control in controls:
         _wire(page, control, parts[control.name])
     page.edit(method.input, editing.set_method, [method], what="method")
-    page.redraw.change(
+    redrawn = page.redraw.change(
         lambda draft: [draft.recipe.method, *control_updates(draft.recipe, controls)],
         page.draft,
         [method, *(parts[c.name] for c in controls)],
         **QUICK,
     )
-    return Tuner(method, parts)
+    return Tuner(method, parts, redrawn)
 
 
 def _wire(page: Page, control: Control, part: Any) -> None:

@@ -1,0 +1,140 @@
+// The map's panel: takes what the server sends, and redraws what has changed, once per frame.
+
+const root = element.querySelector(".tb-map");
+const part = (name) => root.querySelector(`.tb-map-${name}`);
+const { state } = shared;
+
+const picture = makePicture(root);
+const cursor = makeCursor(root, picture);
+const scrubber = makeScrubber(root);
+const table = makeTable(root, picture);
+makeExports(root, picture, table);
+
+// Modes and range ----------------------------------------------------------------------------------------------------
+
+function segments(place, choices, chosen, choose) {
+  const buttons = choices.map(([value, text, title]) => {
+    const made = node("button", "", text);
+    made.type = "button";
+    if (title) made.title = title;
+    made.addEventListener("click", () => choose(value));
+    return [value, made];
+  });
+  place.append(...buttons.map(([, made]) => made));
+  const show = () => buttons.forEach(([value, made]) => made.setAttribute("aria-pressed", value === chosen()));
+  show();
+  return Object.assign(show, { buttons });
+}
+
+const showMode = segments(
+  part("modes"),
+  Object.entries(MEASURES).map(([name, measure]) => [name, measure.label, measure.about]),
+  () => state.mode,
+  (mode) => shared.change({ mode }),
+);
+const showRange = segments(
+  part("ranges"),
+  [
+    [true, "Fitted", "Colours span the values at this density"],
+    [false, "0–100 %", "Colours span all possible values"],
+  ],
+  () => state.fitted,
+  (fitted) => shared.change({ fitted }),
+);
+
+// What the server says -----------------------------------------------------------------------------------------------
+
+const EMPTY = "Choose a base model and two fine-tunes of it. Where they pull the same weights apart is drawn here.";
+const [alert, work, empty] = [".tb-alert", ".tb-map-work", ".tb-empty"].map((name) => part("status").querySelector(name));
+
+function receive() {
+  const value = props.value ?? { state: "empty" };
+  const is = (name) => value.state === name;
+  if (is("map")) take(readMap(value));
+  alert.hidden = !is("problem");
+  alert.querySelector("b").textContent = value.message ?? "";
+  alert.querySelector("span").textContent = value.hint ?? "";
+  work.hidden = !is("loading");
+  if (is("loading")) {
+    const bar = work.querySelector("progress");
+    bar.value = value.fraction;
+    bar.setAttribute("aria-label", "Comparing the models");
+    work.querySelector("span").textContent = value.message || "Comparing the models";
+  }
+  empty.hidden = !is("empty");
+  empty.textContent = EMPTY;
+  part("status").hidden = is("map");
+  root.dataset.state = value.state;
+  root.dataset.drawn = state.map !== null;
+  root.setAttribute("aria-busy", is("loading"));
+}
+
+function take(map) {
+  const before = state.map;
+  const key = before && state.cell >= 0 ? before.cells[state.cell].key : new URLSearchParams(location.search).get("cell");
+  const cell = key === null ? -1 : map.cells.findIndex((one) => one.key === key);
+  shared.change({ map, cell });
+  cursor.renew(before);
+}
+
+// Drawing ------------------------------------------------------------------------------------------------------------
+
+const sayPlace = part("say");
+
+function say() {
+  const parts = sentence(state.map, state.mode, state.share);
+  sayPlace.replaceChildren(...parts.map(([text, bold]) => (bold ? node("b", "", text) : text)));
+  const note = part("note");
+  note.hidden = scrubber.trims();
+  note.textContent = note.hidden
+    ? ""
+    : `${props.methods[state.tuning] ?? state.tuning} keeps every change. This is what trimming as TIES does it would leave.`;
+}
+
+function drawAll() {
+  if (!state.map || !picture.place(state.map)) return;
+  scrubber.draw();
+  redraw();
+}
+
+function redraw() {
+  picture.draw(state.map, state).catch((error) => console.error(error));
+  scrubber.mark();
+  say();
+  cursor.mark();
+  cursor.update();
+  table.draw();
+}
+
+function address() {
+  const query = new URLSearchParams(location.search);
+  if (state.cell >= 0) query.set("cell", state.map.cells[state.cell].key);
+  else query.delete("cell");
+  const search = query.toString();
+  history.replaceState(history.state, "", location.pathname + (search ? `?${search}` : ""));
+}
+
+shared.listen((changed) => {
+  if (changed.has("mode")) showMode();
+  if (changed.has("fitted")) showRange();
+  if (!state.map) return;
+  root.dataset.drawn = true;
+  if (changed.has("map")) drawAll();
+  else if (changed.has("mode")) scrubber.draw();
+  if (changed.size === 1 && changed.has("cell")) cursor.mark();
+  else if (!changed.has("map")) redraw();
+  if (changed.has("cell")) address();
+});
+
+let width = 0;
+new ResizeObserver(() => {
+  const now = part("drawn").clientWidth;
+  if (now === width) return;
+  width = now;
+  drawAll();
+}).observe(part("drawn"));
+new MutationObserver(() => state.map && redraw()).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+document.fonts?.ready.then(drawAll);
+
+watch("value", receive);
+receive();

@@ -1,0 +1,122 @@
+"""The layer × module map and its scrubber; curves are sent once, the browser redraws at any density."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import gradio as gr
+import plotly
+
+from components import editing
+from components.controls import declared_controls
+from components.map_payload import map_payload
+from components.page import CHANGE, QUICK, Page, edited
+from components.tuner import Tuner
+from merge_core.methods import METHODS
+from merge_core.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from components.inspecting import MapState
+
+HERE = Path(__file__).parent
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+# One scope: what the earlier files define, the later ones use. The drill-down shares the first three.
+SHARED = ("map_state.js", "map_words.js", "map_curve.js")
+SCRIPTS = (
+    *SHARED,
+    "map_scale.js",
+    "map_plotly.js",
+    "map_picture.js",
+    "map_cursor.js",
+    "map_scrubber.js",
+    "map_table.js",
+    "map_export.js",
+    "conflict_map.js",
+)
+
+
+def script(names: tuple[str, ...]) -> str:
+    """Several of this folder's files as one piece of JavaScript."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+class ConflictMap(gr.HTML):
+    """The map, drawn from `update`'s values.
+
+    Events:
+        slide: the scrubber moved; tells the page's density control without the server.
+        density: the scrubber was let go, at `share`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        gr.set_static_paths([PLOTLY])
+        super().__init__(
+            value={"state": "empty"},
+            html_template=(HERE / "conflict_map.html").read_text(encoding="utf-8"),
+            js_on_load=script(SCRIPTS),
+            apply_default_css=False,
+            plotly=f"gradio_api/file={quote(str(PLOTLY))}",
+            methods={name: method.title for name, method in METHODS.items()},
+            trimming=_trimming(),
+            **settings,
+        )
+
+
+def build() -> ConflictMap:
+    """The panel with the map."""
+    with gr.Column(elem_classes=["tb-panel"]):
+        return ConflictMap(elem_id="tb-map")
+
+
+def update(state: MapState) -> Any:
+    """The map's next value; while work is under way or cannot be done, the browser keeps what it has drawn."""
+    if state.problem is not None:
+        return {"state": "problem", "message": state.problem.message, "hint": state.problem.hint}
+    if state.report is not None:
+        return map_payload(state.report, _voters(state.asked.get("question")))
+    if state.fraction is not None:
+        return {"state": "loading", "fraction": state.fraction, "message": state.message}
+    return gr.skip()
+
+
+def follow(the_map: ConflictMap, page: Page, tuned: Tuner) -> None:
+    """Let the map's scrubber and the density control say the same; neither needs the server to redraw."""
+    density = tuned.controls["density"]
+    # Fires for the visitor's own drag and for what undo, a pasted recipe or a link set.
+    density.change(None, density, None, js="percent => window.tiebreakMap?.follow(percent)", **QUICK)
+    tuned.redrawn.then(
+        None,
+        [tuned.method, density],
+        None,
+        js="(method, percent) => window.tiebreakMap?.tuned(method, percent)",
+        **QUICK,
+    )
+    the_map.slide(None, None, density, js="() => window.tiebreakMap.percent()", **QUICK)
+
+    def slid(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:
+        share = round(min(max(float(event.share), 0.01), 1.0), 6)
+        return edited(
+            draft, past, redraws, lambda recipe: editing.set_parameter(recipe, "density", share), "density"
+        )
+
+    shared = [page.draft, page.past, page.redraw]
+    the_map.density(slid, shared, [*shared, page.notice], **CHANGE)
+
+
+def _trimming() -> list[str]:
+    """Methods that have a density."""
+    return [
+        method for control in declared_controls() if control.name == "density" for method in control.methods
+    ]
+
+
+def _voters(question: str | None) -> int | None:
+    """How many models of an inspection's recipe have a weight other than zero; None where it says nothing."""
+    if question is None:
+        return None
+    recipe = read_recipe(question)
+    common = recipe.parameters.get("weight", 1.0)
+    return sum(entry.parameters.get("weight", common) != 0 for entry in recipe.models)

@@ -1,0 +1,100 @@
+// One cell of the map: what it holds, and its curve over density beside chance. Follows the map's density and mode.
+
+const root = element.querySelector(".tb-cell");
+const [title, size, close, empty, open, say, heading, place, body, more] = [
+  ".tb-h2", ".tb-cell-size", ".tb-cell-close", ".tb-cell-empty", ".tb-cell-open", ".tb-cell-say", ".tb-h3",
+  ".tb-cell-curve", "tbody", ".tb-cell-more",
+].map((name) => root.querySelector(name));
+const curve = makeCurve(place.querySelector("svg"));
+const { state } = shared;
+let rates = []; // the table's cells that follow the density
+
+const HEADINGS = {
+  conflict: "Conflict of contested weights",
+  beyond: "Conflict of contested weights",
+  share: "Conflict of all weights",
+  touched: "Touched weights",
+};
+
+function show() {
+  const { map, cell: number } = state;
+  const chosen = map && number >= 0;
+  empty.hidden = chosen;
+  open.hidden = close.hidden = !chosen;
+  root.dataset.open = chosen;
+  title.textContent = chosen ? cellTitle(map, number) : "One cell";
+  size.textContent = "";
+  if (!chosen) return;
+  const cell = map.cells[number];
+  size.textContent = `${counted(cell.numel, "weight")} · ${counted(cell.count, "tensor")}`;
+  rates = cell.tensors.map(() => node("td", "tb-number"));
+  body.replaceChildren(
+    ...cell.tensors.map((tensor, place) => {
+      const row = node("tr");
+      const name = node("th", "tb-row-name tb-tensor-name", tensor.name);
+      name.scope = "row";
+      row.append(name, node("td", "tb-number", whole(tensor.numel)), rates[place]);
+      return row;
+    }),
+  );
+  const left = cell.count - cell.tensors.length;
+  more.hidden = left === 0;
+  more.textContent = `and ${counted(left, "more tensor")} of this kind`;
+  drawCurve();
+  follow();
+}
+
+function drawCurve() {
+  const { map, cell, mode } = state;
+  const width = place.clientWidth;
+  if (!map || cell < 0 || !width) return;
+  const { rate } = MEASURES[mode];
+  const steps = Array.from({ length: map.steps }, (_, low) => ({ low, part: 0 }));
+  heading.textContent = HEADINGS[mode];
+  place.firstElementChild.setAttribute("aria-label", `${HEADINGS[mode]} of ${cellTitle(map, cell)} over density, with chance`);
+  curve.draw(
+    steps.map((step) => rate(countsOf(map, "cell", cell, step))),
+    steps.map((step) => rate(chanceAt(map, step))),
+    { width, height: 176 },
+  );
+}
+
+// Share of conflicts among the contested entries of one tensor; null where there are none.
+function tensorRate(map, series, { low, part }) {
+  const at = (step) => map.rates[series * map.steps + Math.max(step, 0)];
+  const [from, to] = [at(low), part ? at(low + 1) : at(low)];
+  return from === 65535 || to === 65535 ? null : (from + part * (to - from)) / 65534;
+}
+
+function follow() {
+  const { map, cell: number, share, mode } = state;
+  if (!map || number < 0) return;
+  const cell = map.cells[number];
+  const at = placeOf(map, share);
+  const counts = countsOf(map, "cell", number, at);
+  const words = inWords(mode, counts, chanceAt(map, at));
+  say.replaceChildren(`Keeping the largest ${density(share)}: `, node("b", "", words[0]), words[1]);
+  rates.forEach((place, tensor) => {
+    place.textContent = percent(cell.rates === null ? rateOf(counts) : tensorRate(map, cell.rates + tensor, at), 1);
+  });
+  curve.mark(share);
+}
+
+close.addEventListener("click", () => {
+  shared.change({ cell: -1 });
+  document.querySelector(".tb-map-grid")?.focus();
+});
+
+shared.listen((changed) => {
+  if (changed.has("map") || changed.has("cell")) return show();
+  if (changed.has("mode")) drawCurve();
+  follow();
+});
+let width = 0;
+new ResizeObserver(() => {
+  if (place.clientWidth === width) return;
+  width = place.clientWidth;
+  drawCurve();
+  follow();
+}).observe(place);
+show();

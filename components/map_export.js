@@ -1,0 +1,170 @@
+// The map to keep: PNG and SVG of the whole picture with its labels and legend, CSV of every number at this density.
+
+const EXPORT_WIDTH = 1100;
+
+// A spreadsheet runs a field that starts like a formula: names are strangers' text.
+function csvField(text) {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+function csvOf(map, share) {
+  const place = placeOf(map, share);
+  const chance = chanceAt(map, place);
+  const lines = [["layer", "module", "weights", "density", ...MAP_CURVES, "conflict_of_contested", "chance"]];
+  map.cells.forEach((cell, number) => {
+    const counts = countsOf(map, "cell", number, place);
+    lines.push([
+      csvField(cell.row < 0 ? "" : map.rows[cell.row].title),
+      csvField(cell.label),
+      cell.numel,
+      shared.percent() / 100,
+      ...MAP_CURVES.map((name) => Math.round(counts[name])),
+      rateOf(counts)?.toFixed(6) ?? "",
+      rateOf(chance)?.toFixed(6) ?? "",
+    ]);
+  });
+  return `${lines.map((line) => line.join(",")).join("\r\n")}\r\n`;
+}
+
+// The whole picture as one figure: strips and layers are rows of the same heatmap, with their labels as axis and text.
+function figureOf(map, picture, { mode, share, fitted }, style) {
+  const values = picture.values(map, mode, share);
+  const range = rangeOf(mode, fitted, values.cells, values.solid);
+  const stops = stopsOf(mode);
+  const ink = style.getPropertyValue("--tb-ink").trim();
+  const soft = style.getPropertyValue("--tb-soft").trim();
+  const { diverging, label, unit } = MEASURES[mode];
+  const words = sentence(map, mode, share).map(([text]) => text).join("");
+  const rowHeight = map.rows.length > 40 ? 9 : 26;
+  const strips = [["before", map.before], ["after", map.after]].filter(([, cells]) => cells.length);
+  const stripHeight = 58;
+  const inside = map.rows.length * rowHeight;
+  const head = 96;
+  const labels = map.rows.length ? 92 : 0;
+  const total = head + labels + inside + strips.length * stripHeight + 20;
+  const room = (from, size) => [1 - (from + size - head) / (total - head - 20), 1 - (from - head) / (total - head - 20)];
+  const data = [];
+  const layout = {
+    width: EXPORT_WIDTH, height: total, margin: { l: 110, r: 110, t: head, b: 20 },
+    paper_bgcolor: style.getPropertyValue("--tb-panel").trim(), plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: "IBM Plex Sans, DejaVu Sans, sans-serif", size: 12, color: soft },
+    title: {
+      text: `<b>${plain(label)}</b><br><span style="font-size:13px">${plain(broken(words, 150)).replaceAll("\n", "<br>")}</span>`,
+      x: 0, xref: "container", xanchor: "left", pad: { l: 24, t: 20 }, y: 1, yanchor: "top", font: { size: 16, color: ink },
+    },
+  };
+  const heat = (z, axis, more) => ({
+    type: "heatmap", z, zmin: range[0], zmax: range[1], colorscale: plotlyScale(stops), xgap: 2, ygap: rowHeight > 12 ? 2 : 0,
+    showscale: false, xaxis: `x${axis}`, yaxis: `y${axis}`, ...more,
+  });
+  let next = head;
+  const addStrip = (side, cells, number) => {
+    layout[`xaxis${number}`] = {
+      domain: [0, 1], anchor: `y${number}`, showgrid: false, zeroline: false, side: side === "before" ? "top" : "bottom",
+      tickvals: cells.map((_, place) => place), ticktext: cells.map((one) => plain(cut(one.label, Math.floor(130 / cells.length)))),
+    };
+    const [low, high] = room(next, stripHeight);
+    const pad = 30 / (total - head - 20);
+    layout[`yaxis${number}`] = {
+      domain: side === "before" ? [low + pad / 3, high - pad / 1.5] : [low + pad, high - pad / 3],
+      anchor: `x${number}`, showgrid: false, zeroline: false, tickvals: [0], ticktext: [side],
+    };
+    data.push(heat([cells.map(({ cell }) => values.cells[cell])], number));
+    next += stripHeight;
+  };
+  if (map.before.length) addStrip("before", map.before, 2);
+  if (map.rows.length) {
+    next += labels;
+    layout.xaxis = {
+      domain: [0, 1], side: "top", showgrid: false, zeroline: false, tickvals: map.columns.map((_, place) => place),
+      ticktext: map.columns.map((column) => plain(cut(column.label, 22))), tickangle: map.columns.length > 12 ? -55 : 0,
+    };
+    layout.yaxis = {
+      domain: room(next, inside), showgrid: false, zeroline: false, range: [map.rows.length - 0.5, -0.5],
+      tickvals: map.rows.map((_, place) => place).filter((place) => rowHeight > 12 || place % 4 === 0),
+      ticktext: map.rows.filter((_, place) => rowHeight > 12 || place % 4 === 0).map((row) => plain(row.label)),
+    };
+    const z = map.rows.map((row, at) =>
+      map.columns.map((column, place) => {
+        const cell = map.grid[at * map.columns.length + place];
+        return cell < 0 ? null : values.cells[cell];
+      }),
+    );
+    data.push(heat(z, "", {}));
+    next += inside;
+  }
+  if (map.after.length) addStrip("after", map.after, 3);
+  if (!data.length) return null;
+  Object.assign(data[0], {
+    showscale: true,
+    colorbar: {
+      title: { text: `${diverging ? "points" : "%"}<br>${plain(unit).replaceAll(" ", "<br>")}`, side: "top", font: { size: 11 } }, thickness: 12, outlinewidth: 0,
+      tickformat: "", tickvals: ticksOf(range), ticktext: ticksOf(range).map((tick) => (diverging ? points(tick, 1) : (100 * tick).toFixed(1))),
+    },
+  });
+  return { data, layout };
+}
+
+const ticksOf = ([low, high]) => [0, 0.25, 0.5, 0.75, 1].map((part) => low + part * (high - low));
+const cut = (text, most) => (text.length > most ? `${text.slice(0, Math.max(most - 1, 1))}…` : text);
+
+function broken(text, most) {
+  let line = 0;
+  return text
+    .split(" ")
+    .map((word) => {
+      line += word.length + 1;
+      if (line <= most) return word;
+      line = word.length + 1;
+      return `\n${word}`;
+    })
+    .join(" ");
+}
+
+function makeExports(root, picture, table) {
+  const place = root.querySelector(".tb-map-keep");
+  const { state } = shared;
+
+  function save(href, ending) {
+    const link = node("a");
+    link.href = href;
+    link.download = `tiebreak-${state.mode}-${String(shared.percent()).replace(".", "_")}.${ending}`;
+    link.click();
+  }
+
+  async function image(format) {
+    if (!state.map) return;
+    const Plotly = await window.tiebreakPlotly;
+    const figure = figureOf(state.map, picture, state, getComputedStyle(root));
+    if (!figure) return;
+    const { width, height } = figure.layout;
+    save(await Plotly.toImage({ ...figure, config: PLOTLY_CONFIG }, { format, width, height, scale: 2 }), format);
+  }
+
+  function csv() {
+    if (!state.map) return;
+    const href = URL.createObjectURL(new Blob([csvOf(state.map, state.share)], { type: "text/csv" }));
+    save(href, "csv");
+    setTimeout(() => URL.revokeObjectURL(href), 10_000);
+  }
+
+  function button(text, title, act) {
+    const made = node("button", "tb-link-button", text);
+    made.type = "button";
+    made.title = title;
+    made.addEventListener("click", () => act(made));
+    return made;
+  }
+
+  const toggle = button("Table", "The same numbers as a table", (made) =>
+    made.setAttribute("aria-expanded", table.toggle()),
+  );
+  toggle.setAttribute("aria-expanded", "false");
+  place.append(
+    button("PNG", "Save the picture as PNG", () => image("png")),
+    button("SVG", "Save the picture as SVG", () => image("svg")),
+    button("CSV", "Save every number at this density", csv),
+    toggle,
+  );
+}

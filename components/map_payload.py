@@ -1,0 +1,144 @@
+"""InterferenceReport → what the browser draws the map from, sent once: every density is in it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from components.colours import model_colours
+from components.map_layout import Arrangement, Cell, arrange
+from components.model_rows import short_name
+from components.model_warnings import model_warnings
+from merge_core.interference import InterferenceReport
+from merge_core.interference.chance import chance
+from merge_core.recipe import ModelRef
+
+MOST_LISTED = 64  # tensors named in one cell; a cell of a mixture of experts holds hundreds
+NO_RATE = 65535  # stands for "nothing is contested" among rates of 16 bits
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[str, Any]:
+    """What `map_state.js` reads.
+
+    Args:
+        report: of one inspection.
+        voters: how many models have a weight other than zero; default all. Chance is reckoned for those.
+
+    Returns:
+        models, rows, columns, cells, before, after: what is where; names are strangers' text.
+        density: shares, ascending.
+        curves: [touched, contested, conflicted] × cells × densities, entries, float32 little-endian in base64:
+            exact up to 2²⁴ entries, then to seven digits.
+        tensor_rates: conflicted / contested per listed tensor × densities, in 65534ths, uint16 in base64. Only for
+            the tensors of cells that hold several; in the order of the cells.
+        chance: the same three curves as shares of all entries.
+        pairs, norms, warnings: models against each other.
+    """
+    arranged = arrange([tensor.name for tensor in report.tensors])
+    counts = np.array([[t.touched, t.contested, t.conflicted] for t in report.tensors], np.int64)
+    counts = counts.reshape(len(report.tensors), 3, len(report.density))
+    curves = np.zeros((3, len(arranged.cells), len(report.density)), np.int64)
+    listed: list[int] = []
+    cells = []
+    for number, cell in enumerate(arranged.cells):
+        curves[:, number] = counts[list(cell.tensors)].sum(axis=0)
+        shown = list(cell.tensors[:MOST_LISTED])
+        listed += shown if len(cell.tensors) > 1 else []
+        cells.append(_cell(report, arranged, cell, shown))
+    names = model_names(report.models)
+    null = chance(len(report.models) if voters is None else voters, report.density)
+    return {
+        "state": "map",
+        "models": _models(report, names),
+        "density": list(report.density),
+        "rows": _rows(arranged),
+        "columns": [{"label": column.label, "module": column.module} for column in arranged.columns],
+        "cells": cells,
+        "before": [{"label": label, "cell": cell} for label, cell in arranged.before],
+        "after": [{"label": label, "cell": cell} for label, cell in arranged.after],
+        "curves": _packed(curves.astype("<f4")),
+        "tensor_rates": _packed(_rates(counts[listed])),
+        "chance": {
+            "touched": list(null.touched),
+            "contested": list(null.contested),
+            "conflicted": list(null.conflicted),
+        },
+        "pairs": [
+            {
+                "a": report.models.index(pair.a),
+                "b": report.models.index(pair.b),
+                "cosine": pair.cosine,
+                "sign_agreement": pair.sign_agreement,
+            }
+            for pair in report.pairs
+        ],
+        "norms": [{"norm": norm.norm, "relative": norm.relative} for norm in report.norms],
+        "warnings": model_warnings(report, names),
+    }
+
+
+def model_names(spelled: Sequence[str]) -> list[str]:
+    """Short names, but whole ones for models that would share a short one."""
+    short = [short_name(ModelRef.parse(name)) for name in spelled]
+    return [s if short.count(s) == 1 else name for name, s in zip(spelled, short, strict=True)]
+
+
+def _models(report: InterferenceReport, names: Sequence[str]) -> list[dict[str, str]]:
+    colours = model_colours(report.models)
+    return [
+        {"name": name, "spelled": spelled, "colour": colours[spelled]}
+        for name, spelled in zip(names, report.models, strict=True)
+    ]
+
+
+def _rows(arranged: Arrangement) -> list[dict[str, Any]]:
+    """Label beside the map and title in sentences; `stack` counts stacks, for the gap between them."""
+    stacks = list(dict.fromkeys(row.stack for row in arranged.rows))
+    words = {}
+    for row in arranged.rows:  # the first row of a stack carries its word
+        words.setdefault(row.stack, row.label.removesuffix(f" {row.layer}"))
+    return [
+        {
+            "label": row.label,
+            "title": "more layers"
+            if row.layer is None
+            else f"layer {row.layer}"
+            if len(stacks) == 1
+            else f"{words[row.stack]}, layer {row.layer}",
+            "layer": row.layer,
+            "stack": stacks.index(row.stack),
+        }
+        for row in arranged.rows
+    ]
+
+
+def _cell(
+    report: InterferenceReport, arranged: Arrangement, cell: Cell, shown: Sequence[int]
+) -> dict[str, Any]:
+    layer = "" if cell.layer is None else str(cell.layer)
+    label = arranged.columns[cell.column].label if cell.column >= 0 else cell.module
+    return {
+        "row": cell.row,
+        "column": cell.column,
+        "key": f"{cell.stack}:{layer}:{cell.module}",
+        "label": label,
+        "numel": sum(report.tensors[i].numel for i in cell.tensors),
+        "tensors": [{"name": report.tensors[i].name, "numel": report.tensors[i].numel} for i in shown],
+        "count": len(cell.tensors),
+    }
+
+
+def _rates(counts: Array) -> Array:
+    """[tensors, 3, densities] counts → conflicted / contested in 65534ths."""
+    contested, conflicted = counts[:, 1], counts[:, 2]
+    rates = np.rint(conflicted / np.maximum(contested, 1) * (NO_RATE - 1))
+    return np.where(contested > 0, rates, NO_RATE).astype("<u2")
+
+
+def _packed(values: Array) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")

@@ -1,0 +1,81 @@
+// The scrubber under the map: one drags along the measured curve. It says what the density control says.
+
+const HOLD = 600; // milliseconds for which the density control's echo is not listened to
+
+function makeScrubber(root) {
+  const line = root.querySelector(".tb-scrub-line");
+  const curve = makeCurve(line.querySelector("svg"));
+  const { state } = shared;
+  let dragging = false;
+  let commit = 0;
+
+  function curves(map) {
+    const { rate } = MEASURES[state.mode];
+    const steps = Array.from({ length: map.steps }, (_, low) => ({ low, part: 0 }));
+    return [
+      steps.map((place) => rate(countsOf(map, "all", 0, place))),
+      steps.map((place) => rate(chanceAt(map, place))),
+    ];
+  }
+
+  function draw() {
+    const width = line.clientWidth;
+    if (!state.map || !width) return;
+    curve.draw(...curves(state.map), { width, height: 92 });
+    mark();
+  }
+
+  function mark() {
+    if (!state.map) return;
+    curve.mark(state.share);
+    const value = MEASURES[state.mode].rate(countsOf(state.map, "all", 0, placeOf(state.map, state.share)));
+    line.setAttribute("aria-valuenow", shared.percent());
+    line.setAttribute("aria-valuetext", `${density(state.share)} kept: ${finely(value)} ${unit()}`);
+  }
+
+  const unit = () => (state.mode === "beyond" ? MEASURES.conflict : MEASURES[state.mode]).unit;
+  const trims = () => state.tuning === null || props.trimming.includes(state.tuning);
+
+  function set(share) {
+    const steps = Math.round(Math.min(Math.max(share, 0.01), 1) * 100) / 100;
+    if (steps === state.share) return;
+    state.heldUntil = performance.now() + HOLD;
+    shared.change({ share: steps });
+    if (trims()) trigger("slide", { share: steps });
+  }
+
+  function done() {
+    clearTimeout(commit);
+    state.heldUntil = performance.now() + HOLD;
+    if (trims()) trigger("density", { share: state.share });
+  }
+
+  line.addEventListener("pointerdown", (event) => {
+    if (!state.map || event.button) return;
+    dragging = true;
+    line.setPointerCapture(event.pointerId);
+    set(curve.shareAt(event.offsetX));
+  });
+  line.addEventListener("pointermove", (event) => {
+    if (dragging) set(curve.shareAt(event.clientX - line.getBoundingClientRect().x));
+  });
+  for (const end of ["pointerup", "pointercancel"]) {
+    line.addEventListener(end, () => {
+      if (dragging) done();
+      dragging = false;
+    });
+  }
+  line.addEventListener("keydown", (event) => {
+    const now = state.share;
+    const to = {
+      ArrowLeft: now - 0.01, ArrowDown: now - 0.01, ArrowRight: now + 0.01, ArrowUp: now + 0.01,
+      PageDown: now - 0.1, PageUp: now + 0.1, Home: 0.01, End: 1,
+    }[event.key];
+    if (to === undefined || !state.map) return;
+    event.preventDefault();
+    set(to);
+    clearTimeout(commit);
+    commit = setTimeout(done, 300); // after the last of several presses
+  });
+  return { draw, mark, trims };
+}

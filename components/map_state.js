@@ -1,0 +1,161 @@
+// What the map and the drill-down share in the browser: the curves, and what is looked at. Made once per page.
+
+const MAP_CURVES = ["touched", "contested", "conflicted"];
+
+function unpacked(text, kind) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new kind(bytes.buffer);
+}
+
+// map_payload.py's value → the same with its curves as arrays, and their sums by row and over all.
+function readMap(value) {
+  const steps = value.density.length;
+  const size = value.cells.length * steps;
+  const all = unpacked(value.curves, Float32Array);
+  const map = { ...value, steps, curves: {}, rowCurves: {}, totals: {}, rowNumel: new Float64Array(value.rows.length) };
+  map.numel = 0;
+  map.grid = new Int32Array(value.rows.length * value.columns.length).fill(-1);
+  value.cells.forEach((cell, number) => {
+    map.numel += cell.numel;
+    if (cell.row < 0) return;
+    map.rowNumel[cell.row] += cell.numel;
+    map.grid[cell.row * value.columns.length + cell.column] = number;
+  });
+  MAP_CURVES.forEach((name, place) => {
+    const curve = all.subarray(place * size, (place + 1) * size);
+    const rows = new Float64Array(value.rows.length * steps);
+    const total = new Float64Array(steps);
+    value.cells.forEach((cell, number) => {
+      for (let step = 0; step < steps; step++) {
+        const count = curve[number * steps + step];
+        total[step] += count;
+        if (cell.row >= 0) rows[cell.row * steps + step] += count;
+      }
+    });
+    map.curves[name] = curve;
+    map.rowCurves[name] = rows;
+    map.totals[name] = total;
+  });
+  map.rates = unpacked(value.tensor_rates, Uint16Array);
+  let next = 0;
+  for (const cell of value.cells) {
+    cell.rates = cell.count > 1 ? next : null;
+    next += cell.count > 1 ? cell.tensors.length : 0;
+  }
+  return map;
+}
+
+// Where a density lies on the grid: between `low` and the step above it; below the grid, counts fall to 0 at 0.
+function placeOf(map, share) {
+  const place = Math.round((Math.min(Math.max(share, 0), 1) * map.steps - 1) * 1e6) / 1e6;
+  const low = Math.floor(place);
+  return { low, part: place - low };
+}
+
+function along(curve, series, steps, { low, part }) {
+  const start = series * steps;
+  const below = low < 0 ? 0 : curve[start + low];
+  return part ? below + part * (curve[start + low + 1] - below) : below;
+}
+
+// Counts of one series (a cell, a row, or all) at a place.
+function countsOf(map, kind, series, place) {
+  const curves = kind === "cell" ? map.curves : kind === "row" ? map.rowCurves : map.totals;
+  const numel = kind === "cell" ? map.cells[series].numel : kind === "row" ? map.rowNumel[series] : map.numel;
+  const found = { numel };
+  for (const name of MAP_CURVES) found[name] = along(curves[name], series, map.steps, place);
+  return found;
+}
+
+// What chance gives at a place, as counts of one weight, so that every measure reads it like counts.
+function chanceAt(map, place) {
+  const found = { numel: 1 };
+  for (const name of MAP_CURVES) found[name] = along(map.chance[name], 0, map.steps, place);
+  return found;
+}
+
+const rateOf = (counts) => (counts.contested > 0 ? counts.conflicted / counts.contested : null);
+
+// What the map can show: a number in shares from counts, or null where there is none. `rate` is what its curve shows.
+const MEASURES = {
+  conflict: {
+    label: "Conflict",
+    unit: "of contested weights",
+    about: "Of the weights that two or more models change: the share where they pull in opposite directions.",
+    of: rateOf,
+    rate: rateOf,
+  },
+  beyond: {
+    label: "Beyond chance",
+    unit: "against chance",
+    about: "Conflict minus what models that know nothing of each other would give.",
+    of: (counts, chance) => {
+      const rate = rateOf(counts);
+      return rate === null ? null : rate - (rateOf(chance) ?? 0);
+    },
+    rate: rateOf,
+    diverging: true,
+  },
+  share: {
+    label: "Share of all",
+    unit: "of all weights",
+    about: "Of all weights: the share where models pull in opposite directions.",
+    of: (counts) => counts.conflicted / counts.numel,
+    rate: (counts) => counts.conflicted / counts.numel,
+  },
+  touched: {
+    label: "Touched",
+    unit: "of all weights",
+    about: "Of all weights: the share that at least one model changes after trimming.",
+    of: (counts) => counts.touched / counts.numel,
+    rate: (counts) => counts.touched / counts.numel,
+  },
+};
+
+// Listeners are told once per frame, with the set of what has changed: "map", "share", "mode", "fitted", "cell", "tuning".
+function makeMapState() {
+  const listeners = new Set();
+  const changed = new Set();
+  const state = { map: null, share: 0.2, mode: "conflict", fitted: true, cell: -1, tuning: null, heldUntil: 0 };
+  let frame = 0;
+
+  function tell() {
+    frame = 0;
+    const now = new Set(changed);
+    changed.clear();
+    for (const listener of listeners) {
+      try {
+        listener(now);
+      } catch (error) {
+        console.error(error);
+      }
+    }
+  }
+
+  function change(part) {
+    for (const [name, value] of Object.entries(part)) {
+      if (state[name] === value) continue;
+      state[name] = value;
+      changed.add(name);
+    }
+    if (changed.size && !frame) frame = requestAnimationFrame(tell);
+  }
+
+  return {
+    state,
+    change,
+    listen: (listener) => listeners.add(listener),
+    percent: () => Math.round(state.share * 1e4) / 100,
+    // The density control's value. Its echo of what the scrubber just said must not pull the scrubber back.
+    follow(percent) {
+      if (performance.now() < state.heldUntil || !Number.isFinite(percent)) return;
+      change({ share: percent / 100 });
+    },
+    tuned(method, percent) {
+      change({ tuning: method });
+      this.follow(percent);
+    },
+  };
+}
+
+const shared = (window.tiebreakMap ??= makeMapState());

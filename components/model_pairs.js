@@ -1,0 +1,103 @@
+// Pairs of models: as a list while it is short, else as a matrix with cosine above and same sign below the diagonal.
+
+const root = element.querySelector(".tb-pairs");
+const [empty, open, warnings, tablePlace, norms] = [
+  ".tb-pairs-empty", ".tb-pairs-open", ".tb-pairs-warnings", ".tb-pairs-table", ".tb-pairs-norms tbody",
+].map((name) => root.querySelector(name));
+const LONGEST_LIST = 6;
+
+const cosine = (value) => (value === null ? "–" : value.toFixed(3).replace("-", "−"));
+
+function called(model) {
+  const made = node("span", "tb-pairs-model");
+  const dot = node("span", "tb-dot");
+  dot.style.background = `var(${model.colour})`;
+  dot.setAttribute("aria-hidden", "true");
+  made.title = model.spelled;
+  made.append(dot, node("span", "", model.name));
+  return made;
+}
+
+function cell(tag, className, ...content) {
+  const made = node(tag, className);
+  if (tag === "th") made.scope = "row";
+  made.append(...content);
+  return made;
+}
+
+function row(...cells) {
+  const made = node("tr");
+  made.append(...cells);
+  return made;
+}
+
+function header(...texts) {
+  const made = row(...texts.map((text, place) => node("th", place ? "tb-number" : "", text)));
+  for (const one of made.children) one.scope = "col";
+  return made;
+}
+
+function listOf({ models, pairs }) {
+  const lines = pairs.map((pair) =>
+    row(
+      cell("th", "tb-row-name", called(models[pair.a]), called(models[pair.b])),
+      node("td", "tb-number", cosine(pair.cosine)),
+      node("td", "tb-number", percent(pair.sign_agreement, 1)),
+    ),
+  );
+  return [header("Pair", "cosine", "same sign"), ...lines];
+}
+
+function matrixOf({ models, pairs }) {
+  const found = new Map(pairs.map((pair) => [`${pair.a} ${pair.b}`, pair]));
+  const head = row(node("th", "", "cosine ◥ · same sign ◣"), ...models.map((model, place) => node("th", "tb-number", `${place + 1}`)));
+  for (const one of head.children) one.scope = "col";
+  const lines = models.map((model, a) => {
+    const values = models.map((other, b) => {
+      if (a === b) return node("td", "tb-number", "·");
+      const pair = found.get(a < b ? `${a} ${b}` : `${b} ${a}`);
+      return node("td", "tb-number", a < b ? cosine(pair.cosine) : percent(pair.sign_agreement, 0));
+    });
+    return row(cell("th", "tb-row-name", `${a + 1} `, called(model)), ...values);
+  });
+  return [head, ...lines];
+}
+
+function normsOf({ models, norms: found }) {
+  const most = Math.max(...found.map(({ norm }) => norm), Number.MIN_VALUE);
+  return models.map((model, place) => {
+    const { norm, relative } = found[place];
+    const bar = node("span", "tb-pairs-bar");
+    const filled = node("i");
+    filled.style.width = `${(100 * norm) / most}%`;
+    filled.style.background = `var(${model.colour})`;
+    bar.append(filled);
+    return row(
+      cell("th", "tb-row-name", called(model)),
+      cell("td", "tb-pairs-bar-cell", bar),
+      node("td", "tb-number", norm >= 100 ? whole(norm) : norm.toPrecision(3)),
+      node("td", "tb-number", relative === null ? "–" : finely(relative)),
+    );
+  });
+}
+
+function show() {
+  const { map } = shared.state;
+  empty.hidden = map !== null;
+  open.hidden = map === null;
+  if (!map) return;
+  warnings.replaceChildren(...map.warnings.map((text) => node("li", "tb-alert", text)));
+  warnings.hidden = !map.warnings.length;
+  const table = node("table", "tb-table");
+  const [head, ...lines] = map.pairs.length > LONGEST_LIST ? matrixOf(map) : listOf(map);
+  const parts = [node("thead"), node("tbody")];
+  parts[0].append(head);
+  parts[1].append(...lines);
+  table.append(...parts);
+  const note = "Models that know nothing of each other have cosine 0 and the same sign half the time.";
+  tablePlace.replaceChildren(...(map.pairs.length ? [table, node("p", "tb-quiet", note)] : [node("p", "tb-quiet", "One model has no pair.")]));
+  norms.replaceChildren(...normsOf(map));
+}
+
+shared.listen((changed) => changed.has("map") && show());
+show();

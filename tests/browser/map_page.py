@@ -1,0 +1,107 @@
+"""The map, its controls and what stands beneath it on a page of their own, fed with a report made for the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from components import conflict_map, drilldown, theme, tuner
+from components import page as pages
+from components.editing import Draft
+from components.inspecting import MapState
+from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
+from merge_core.layers import locate
+from merge_core.recipe import read_recipe
+
+RECIPE = """
+merge_method: ties
+base_model: ./base
+models:
+  - {model: ./shoes, parameters: {weight: 1.0}}
+  - {model: ./tops, parameters: {weight: 1.0}}
+  - {model: ./digits, parameters: {weight: 1.0}}
+parameters: {density: 0.2}
+"""
+MODELS = ("./shoes", "./tops", "./digits")
+
+
+def made_up_report(names: list[str], *, seed: int = 0, entries: int = 4000) -> InterferenceReport:
+    """A report of tensors called `names`, counted on random task vectors whose agreement differs by tensor."""
+    rng = np.random.default_rng(seed)
+    densities = np.arange(1, 101) / 100
+    tensors = []
+    for name in names:
+        common = rng.normal(size=entries) * rng.uniform(0, 1.2)
+        tau = common + rng.normal(size=(len(MODELS), entries))
+        rank = (np.argsort(np.argsort(-np.abs(tau), axis=1), axis=1) + 1) / entries
+        kept = rank[None] <= densities[:, None, None]  # [densities, models, entries]
+        survivors = kept.sum(1)
+        both = (kept & (tau > 0)).any(1) & (kept & (tau < 0)).any(1)
+        layer, module, stack = locate(name)
+        tensors.append(
+            TensorInterference(
+                name,
+                layer,
+                module,
+                stack,
+                entries,
+                tuple((survivors >= 1).sum(1).tolist()),
+                tuple((survivors >= 2).sum(1).tolist()),
+                tuple(both.sum(1).tolist()),
+            )
+        )
+    pairs = tuple(
+        PairAgreement(a, b, 0.041 - 0.02 * i, 0.512 - 0.01 * i)
+        for i, (a, b) in enumerate([MODELS[:2], MODELS[::2], MODELS[1:]])
+    )
+    norms = tuple(ModelNorm(m, 3.0 * (1 + 2.1 * i), 0.012 * (1 + 2.1 * i)) for i, m in enumerate(MODELS))
+    return InterferenceReport(MODELS, tuple(densities.tolist()), tuple(tensors), pairs, norms)
+
+
+def map_page(state: Callable[[], MapState]) -> gr.Blocks:
+    """A page that shows what `state` answers when it is opened."""
+    draft = Draft.of(read_recipe(RECIPE))
+    with gr.Blocks(title="Map", analytics_enabled=False, fill_width=True) as demo:
+        page = pages.build(draft)
+        with gr.Row(elem_classes=["tb-page"]):
+            with gr.Column(elem_classes=["tb-left"]), gr.Column(elem_classes=["tb-panel"]):
+                tuned = tuner.build(page, draft.recipe)
+                undo = gr.Button("Undo", elem_id="tb-undo")
+            with gr.Column(elem_classes=["tb-middle"]):
+                the_map = conflict_map.build()
+                conflict_map.follow(the_map, page, tuned)
+                drilldown.build()
+        shared = [page.draft, page.past, page.redraw]
+        undo.click(pages.undone, shared, [*shared, page.notice], **pages.CHANGE)
+        said = gr.Textbox(elem_id="draft")  # what the server holds, for tests to read
+        page.draft.change(lambda held: held.text, page.draft, said, **pages.QUICK)
+        renew = gr.Button("Renew", elem_id="renew")
+        renew.click(lambda: conflict_map.update(state()), None, the_map, **pages.QUICK)
+        demo.load(
+            lambda redraws: (conflict_map.update(state()), redraws + 1),
+            page.redraw,
+            [the_map, page.redraw],
+            **pages.CHANGE,
+        )
+    return demo
+
+
+@contextmanager
+def served(state: Callable[[], MapState]) -> Iterator[str]:
+    """The address of such a page while it is served from this process."""
+    demo = map_page(state)
+    settings: dict[str, Any] = {
+        "theme": theme.theme(),
+        "head": theme.head(),
+        "footer_links": [],
+        "ssr_mode": False,
+    }
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, **settings)
+    try:
+        yield address
+    finally:
+        demo.close()
