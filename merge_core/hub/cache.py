@@ -1,0 +1,142 @@
+"""The Hugging Face cache on this machine: one copy of a model, shared with every other tool that uses it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from filelock import Timeout
+from huggingface_hub import constants
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import WeakFileLock
+
+from merge_core.checkpoint import Checkpoint, open_folder
+from merge_core.checkpoint.files import INDEX, SINGLE, is_companion
+from merge_core.errors import UserError
+from merge_core.hub.listing import Listing, is_commit
+
+CARD = "README.md"  # says the licence
+SPARE = 64 << 20  # bytes left free on the disk
+# As the client names a download under way. The random part is new each time, so no later one continues it.
+_PARTIAL = re.compile(r"(?P<blob>[0-9a-f]{40,64})\.[0-9a-f]{8}\.incomplete")
+
+
+def root() -> Path:
+    """The cache's folder, as HF_HUB_CACHE or HF_HOME sets it."""
+    return Path(constants.HF_HUB_CACHE).expanduser()
+
+
+def snapshot(repo_id: str, commit: str) -> Path:
+    """Where a repository's files at a commit lie, or would."""
+    return _folder(repo_id) / "snapshots" / commit
+
+
+def _folder(repo_id: str) -> Path:
+    return root() / repo_folder_name(repo_id=repo_id, repo_type="model")
+
+
+def needed_files(checkpoint: Checkpoint, listing: Listing) -> list[str]:
+    """The files of a repository that a merge reads or takes over, the weights first."""
+    weights = list(dict.fromkeys(spec.file for spec in checkpoint.specs.values()))
+    others = [name for name in listing.files if is_companion(name) or name == CARD]
+    index = [INDEX] if INDEX in listing.files and weights != [SINGLE] else []
+    return list(dict.fromkeys([*weights, *index, *sorted(others)]))
+
+
+def is_here(folder: Path, files: Iterable[str], listing: Listing) -> bool:
+    """True where the snapshot `folder` holds all `files`, each at its full size."""
+    try:
+        return all((folder / name).stat().st_size == listing.files[name].size for name in files)
+    except OSError:
+        return False
+
+
+def bytes_to_fetch(files: Iterable[str], listing: Listing) -> int:
+    """Bytes of `files` that the cache does not hold under any name."""
+    blobs = _folder(listing.repo_id) / "blobs"
+    wanted = {(file.sha256 or file.git or name): file.size for name in files if (file := listing.files[name])}
+    return sum(size for blob, size in wanted.items() if not (blobs / blob).exists())
+
+
+def open_without_hub(repo_id: str, revision: str | None, ref: str) -> Checkpoint | None:
+    """What the cache holds of a revision, for when the Hub cannot be reached; None where that is no whole model."""
+    commit = revision if is_commit(revision) else None
+    if commit is None:
+        pointer = _folder(repo_id) / "refs" / (revision or "main")
+        try:
+            commit = pointer.read_text().strip()
+        except (OSError, ValueError):
+            return None
+    if commit is None or not is_commit(commit):
+        return None
+    return open_snapshot(snapshot(repo_id, commit), ref, commit)
+
+
+def open_snapshot(folder: Path, ref: str, commit: str) -> Checkpoint | None:
+    """The model in a snapshot; None where there is none, or not all of its weights."""
+    try:
+        return open_folder(folder, ref, commit) if folder.is_dir() else None
+    except UserError:
+        return None
+
+
+def remember_revision(repo_id: str, revision: str | None, commit: str) -> None:
+    """Note which commit a branch or tag points to, as the client does, so that it can be found without the Hub."""
+    if is_commit(revision):
+        return
+    refs = _folder(repo_id) / "refs"
+    name = revision or "main"
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
+        return
+    (refs / name).parent.mkdir(parents=True, exist_ok=True)
+    (refs / name).write_text(commit)
+
+
+def require_space(needed: int, what: str) -> None:
+    """Find out before a download that the disk is too small for it.
+
+    Args:
+        needed: bytes still to come.
+        what: the model's name.
+
+    Raises:
+        UserError: says how much is missing.
+    """
+    folder = root()
+    near = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(near).free
+    if needed + SPARE > free:
+        raise UserError(
+            f"No space for {what}: it takes {needed / 1e6:,.1f} MB in {folder}, and {free / 1e6:,.1f} MB are free.",
+            "Free some space, or set HF_HOME to a folder on another disk.",
+        )
+
+
+def forget(path: Path) -> None:
+    """Remove a cached file, pointer and content."""
+    content = path.resolve()
+    path.unlink(missing_ok=True)
+    content.unlink(missing_ok=True)
+
+
+def remove_orphans() -> int:
+    """Delete what downloads of killed processes left behind; how many files that were.
+
+    A download under way holds the lock of its file, in whichever tool it runs.
+    """
+    removed = 0
+    for partial in root().glob("models--*/blobs/*.incomplete"):
+        match = _PARTIAL.fullmatch(partial.name)
+        if match is None:
+            continue
+        lock = root() / ".locks" / partial.parent.parent.name / f"{match['blob']}.lock"
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with WeakFileLock(lock, timeout=0.01):
+                partial.unlink(missing_ok=True)
+                removed += 1
+        except (Timeout, OSError):
+            continue
+    return removed

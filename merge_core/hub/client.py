@@ -1,0 +1,155 @@
+"""The Hub, as the rest of Tiebreak sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+
+from merge_core.checkpoint import Checkpoint
+from merge_core.checkpoint.remote import open_remote
+from merge_core.hub import cache, search
+from merge_core.hub.download import download
+from merge_core.hub.listing import Listing, list_files
+from merge_core.hub.problems import Unreachable
+from merge_core.hub.publish import Published, publish
+from merge_core.hub.search import FoundModel
+from merge_core.hub.session import Session
+from merge_core.progress import CancelCheck, ProgressCallback
+from merge_core.recipe import ModelRef
+
+KEPT = 32  # checkpoints whose headers are remembered
+
+_Key = tuple[str, str, str]
+
+
+class HubClient:
+    """One account's view of a Hub. Cheap to make; asks nothing until it is used.
+
+    Args:
+        token: whose view; None is the account this machine is signed in with, or nobody.
+        endpoint: the Hub's address; None is HF_ENDPOINT, else the Hugging Face Hub.
+    """
+
+    def __init__(self, token: str | None = None, endpoint: str | None = None) -> None:
+        self._session = Session(token, endpoint)
+
+    def __repr__(self) -> str:
+        return f"HubClient({self._session!r})"
+
+    def search(self, text: str, limit: int) -> list[FoundModel]:
+        """Models whose name holds `text`; see `merge_core.hub.search.search`."""
+        return search.search(self._session, text, limit)
+
+    def fine_tunes_of(self, repo_id: str, limit: int) -> list[FoundModel]:
+        """Full models that say they were fine-tuned from `repo_id`."""
+        return search.fine_tunes_of(self._session, repo_id, limit)
+
+    def bases_of(self, repo_id: str) -> list[FoundModel]:
+        """The models that `repo_id` says it was made from."""
+        return search.bases_of(self._session, repo_id)
+
+    def checkpoint(self, ref: ModelRef) -> Checkpoint:
+        """The model at the commit that `ref` means now, from its headers alone.
+
+        Its `root` is set where all that is needed of it lies in the Hugging Face cache already.
+
+        Raises:
+            UserError: there is no such model, this account may not read it, or the Hub cannot be reached and the cache
+                does not hold it.
+        """
+        try:
+            return self._open(ref)[1]
+        except Unreachable:
+            found = cache.open_without_hub(ref.path, ref.revision, str(replace(ref, lora=None)))
+            if found is None:
+                raise
+            return found
+
+    def download(
+        self,
+        checkpoint: Checkpoint,
+        progress: ProgressCallback | None = None,
+        cancelled: CancelCheck | None = None,
+    ) -> Checkpoint:
+        """The same checkpoint with its files on this machine; see `merge_core.hub.download.download`."""
+        if checkpoint.root is not None or checkpoint.commit is None:
+            return checkpoint
+        ref = ModelRef.parse(checkpoint.ref)
+        listing, _ = self._open(ModelRef(ref.path, checkpoint.commit))
+        here = download(self._session, checkpoint, listing, progress, cancelled)
+        cache.remember_revision(ref.path, ref.revision, listing.commit)
+        return here
+
+    def publish(
+        self,
+        folder: Path,
+        repo_id: str,
+        *,
+        private: bool,
+        pull_request: bool,
+        progress: ProgressCallback | None = None,
+    ) -> Published:
+        """Upload a folder; see `merge_core.hub.publish.publish`."""
+        return publish(
+            self._session, folder, repo_id, private=private, pull_request=pull_request, progress=progress
+        )
+
+    def _open(self, ref: ModelRef) -> tuple[Listing, Checkpoint]:
+        """The repository's files at the commit meant, and the checkpoint among them."""
+        name = str(replace(ref, lora=None))
+        known = _opened.get(self._key(ref.path, ref.revision or ""))
+        if known is None:
+            listing = list_files(self._session, ref.path, ref.revision)
+            key = self._key(ref.path, listing.commit)
+            known = _opened.get(key) or (listing, self._read(listing, name))
+            _opened.put(key, known)
+        listing, checkpoint = known
+        return listing, _cached(listing, name) or replace(checkpoint, ref=name)
+
+    def _read(self, listing: Listing, name: str) -> Checkpoint:
+        sizes = {path: file.size for path, file in listing.files.items()}
+
+        def read(file: str, start: int, stop: int) -> bytes:
+            return self._session.read(listing.repo_id, listing.commit, file, start, stop)
+
+        return _cached(listing, name) or open_remote(name, listing.commit, sizes, read)
+
+    def _key(self, repo_id: str, commit: str) -> _Key:
+        return self._session.reader, repo_id, commit
+
+
+def _cached(listing: Listing, name: str) -> Checkpoint | None:
+    """The checkpoint on this machine; None where not all of it is here."""
+    folder = cache.snapshot(listing.repo_id, listing.commit)
+    checkpoint = cache.open_snapshot(folder, name, listing.commit)
+    if checkpoint is None or not cache.is_here(folder, cache.needed_files(checkpoint, listing), listing):
+        return None
+    return checkpoint
+
+
+class _Recent:
+    """Headers of the checkpoints opened last. A commit never changes, so they stay true."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_Key, tuple[Listing, Checkpoint]] = OrderedDict()
+
+    def get(self, key: _Key) -> tuple[Listing, Checkpoint] | None:
+        """What was kept under `key`."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: _Key, opened: tuple[Listing, Checkpoint]) -> None:
+        """Keep something, and let go of what was not used for longest."""
+        with self._lock:
+            self._kept[key] = opened
+            self._kept.move_to_end(key)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+
+_opened = _Recent()

@@ -1,0 +1,179 @@
+"""A repository's files at one commit → this machine, only those that are needed, each checked against its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.utils import tqdm
+from huggingface_hub.utils._xet import abort_xet_session
+
+from merge_core.checkpoint import Checkpoint, open_folder
+from merge_core.errors import UserError
+from merge_core.hub import cache
+from merge_core.hub.listing import Listing, RemoteFile
+from merge_core.hub.session import PATIENT, Session
+from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
+
+AT_ONCE = 4  # files
+POLL = 0.1  # seconds between two looks at cancel and progress
+QUIET = 5.0  # seconds without a byte after which the wait is mentioned
+GIVE_UP = 300.0  # seconds without a byte
+_HASH_READ = 1 << 20
+
+
+def download(
+    session: Session,
+    checkpoint: Checkpoint,
+    listing: Listing,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+) -> Checkpoint:
+    """Fetch what is missing of a checkpoint into the Hugging Face cache.
+
+    Args:
+        session: who asks whom.
+        checkpoint: opened from the Hub.
+        listing: its repository's files at its commit.
+        progress: told bytes and seconds left.
+        cancelled: asked ten times a second.
+
+    Raises:
+        UserError: the Hub does not give the files, they are not what it lists, or the disk is full.
+        Cancelled: `cancelled` answered true; finished files stay and are not fetched again.
+    """
+    folder = cache.snapshot(listing.repo_id, listing.commit)
+    files = cache.needed_files(checkpoint, listing)
+    missing = [name for name in files if not cache.is_here(folder, [name], listing)]
+    if missing:
+        cache.remove_orphans()
+        cache.require_space(cache.bytes_to_fetch(missing, listing), checkpoint.ref)
+        _Transfer(session, listing, missing).run(checkpoint.ref, progress, cancelled)
+    return open_folder(folder, checkpoint.ref, listing.commit)
+
+
+class _Transfer:
+    """Files on their way, in threads of their own, so that whoever waits for them can stop at any moment."""
+
+    def __init__(self, session: Session, listing: Listing, files: Sequence[str]) -> None:
+        self._session = session
+        self._listing = listing
+        self._total = sum(listing.files[name].size for name in files)
+        self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for name in files:
+            self._waiting.put(name)
+        self._arrived = dict.fromkeys(files, 0)
+        self._moved = time.monotonic()
+        self._stop = threading.Event()
+        self._failed: list[BaseException] = []
+        self._over = threading.Semaphore(0)
+        self._threads = min(AT_ONCE, len(files))
+
+    def run(self, ref: str, progress: ProgressCallback | None, cancelled: CancelCheck | None) -> None:
+        """Wait for all files, telling how far they are."""
+        started = time.monotonic()
+        for _ in range(self._threads):
+            threading.Thread(target=self._work, name="download", daemon=True).start()
+        running = self._threads
+        try:
+            while running and not self._failed:
+                running -= self._over.acquire(timeout=POLL)
+                if cancelled is not None and cancelled():
+                    raise Cancelled
+                if progress is not None:
+                    progress(self._report(ref, time.monotonic() - started))
+                if time.monotonic() - self._moved > GIVE_UP:
+                    raise UserError(
+                        f"{ref}: the Hub has sent nothing for {GIVE_UP / 60:.0f} minutes.", "Try again later."
+                    )
+        except BaseException:
+            abort_xet_session()  # that transport runs outside Python, and hears of a stop only so
+            raise
+        finally:
+            self._stop.set()
+        if self._failed:
+            with self._session.explained(self._session.about(self._listing.repo_id, self._listing.commit)):
+                raise self._failed[0]
+
+    def _report(self, ref: str, elapsed: float) -> Progress:
+        done = sum(self._arrived.values())
+        quiet = time.monotonic() - self._moved > QUIET
+        message = f"Waiting for the Hub: {ref}" if quiet else f"Downloading {ref}"
+        return Progress(done, self._total, message, seconds_left(done, self._total, elapsed))
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._fetch(self._waiting.get_nowait())
+        except queue.Empty:
+            pass
+        except BaseException as error:  # noqa: BLE001  reported by the thread that waits
+            self._failed.append(error)
+        finally:
+            self._over.release()
+
+    def _fetch(self, name: str) -> None:
+        expected = self._listing.files[name]
+        for _ in range(2):
+            path = Path(self._session.retried(lambda: self._download(name), PATIENT, self._stop.is_set))
+            if _is_intact(path, expected, self._stop.is_set):
+                self._arrived[name] = expected.size
+                return
+            cache.forget(path)
+        raise UserError(
+            f"{self._listing.repo_id}: {name} arrived twice with another content than the Hub lists.",
+            "Try again later; if it stays so, the repository is damaged.",
+        )
+
+    def _download(self, name: str) -> str:
+        self._arrived[name] = 0
+        return self._session.api.hf_hub_download(
+            self._listing.repo_id,
+            name,
+            revision=self._listing.commit,
+            tqdm_class=_counter(lambda count: self._count(name, count)),
+        )
+
+    def _count(self, name: str, count: int) -> None:
+        if self._stop.is_set():
+            raise Cancelled
+        self._arrived[name] = max(0, self._arrived[name] + count)
+        self._moved = time.monotonic()
+
+
+def _is_intact(path: Path, expected: RemoteFile, stopped: CancelCheck) -> bool:
+    size = path.stat().st_size
+    if size != expected.size:
+        return False
+    digest = hashlib.sha256() if expected.sha256 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while data := file.read(_HASH_READ):
+            if stopped():
+                raise Cancelled
+            digest.update(data)
+    return digest.hexdigest() == (expected.sha256 or expected.git or digest.hexdigest())
+
+
+def _counter(count: Callable[[int], None]) -> type[tqdm]:
+    """A progress bar that shows nothing and tells `count` the bytes as they come."""
+
+    class Counter(tqdm):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **{**settings, "disable": True})  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> None:
+            count(int(n or 0))
+
+        # With these two, the client's other transport counts in one bar instead of two.
+        def update_transfer(self, n: float) -> None:
+            """Bytes over the network; those on the disk are what is counted."""
+
+        def set_transfer_postfix_str(self, *args: Any, **settings: Any) -> None:
+            """Nothing is shown."""
+
+    return Counter

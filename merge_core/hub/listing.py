@@ -1,0 +1,85 @@
+"""What a repository holds at one commit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from huggingface_hub.hf_api import BlobLfsInfo, RepoFile
+
+from merge_core.errors import UserError
+from merge_core.hub.session import ANSWER_WITHIN, PROMPT, Patience, Session
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a repository.
+
+    Args:
+        size: bytes.
+        sha256: of its content, where it is stored as LFS; else None.
+        git: its git blob id (SHA-1), where it is stored in git; None for LFS, whose blob is only a pointer.
+    """
+
+    size: int
+    sha256: str | None
+    git: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a repository at a commit, by path."""
+
+    repo_id: str
+    commit: str
+    files: Mapping[str, RemoteFile]
+
+
+def is_commit(revision: str | None) -> bool:
+    """True for a full commit SHA, which always means the same content."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def list_files(
+    session: Session, repo_id: str, revision: str | None = None, patience: Patience = PROMPT
+) -> Listing:
+    """The repository's files at the commit that `revision` points to now.
+
+    Raises:
+        UserError: there is no such repository or revision, or this account may not see it.
+    """
+    with session.explained(session.about(repo_id, revision)):
+        return ask_files(session, repo_id, revision, patience)
+
+
+def ask_files(
+    session: Session, repo_id: str, revision: str | None = None, patience: Patience = PROMPT
+) -> Listing:
+    """As `list_files`, for whoever needs to know the client's own error."""
+    info = session.retried(
+        lambda: session.api.model_info(
+            repo_id, revision=revision, files_metadata=True, timeout=ANSWER_WITHIN
+        ),
+        patience,
+    )
+    commit = info.sha
+    if commit is None or not is_commit(commit):
+        raise UserError(
+            f"{session.endpoint} names no commit for {repo_id}.", "Check HF_ENDPOINT if you have set it."
+        )
+    siblings = info.siblings or []
+    if all(sibling.size is not None for sibling in siblings):
+        files = {s.rfilename: _file(s.size or 0, s.lfs, s.blob_id) for s in siblings}
+    else:  # a Hub that does not tell sizes with the model
+        tree = session.retried(
+            lambda: list(session.api.list_repo_tree(repo_id, recursive=True, revision=commit)), patience
+        )
+        files = {f.path: _file(f.size, f.lfs, f.blob_id) for f in tree if isinstance(f, RepoFile)}
+    return Listing(repo_id, commit, files)
+
+
+def _file(size: int, lfs: BlobLfsInfo | None, blob_id: str | None) -> RemoteFile:
+    return RemoteFile(size, lfs.sha256, None) if lfs else RemoteFile(size, None, blob_id)

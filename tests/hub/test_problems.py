@@ -1,0 +1,147 @@
+"""What a Hub can answer instead: one clear sentence each, which names the repository and never the token."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from merge_core.errors import UserError
+from merge_core.hub import HubClient, session
+from merge_core.recipe import ModelRef
+from tests.hub.server import LocalHub
+
+ID = "acme/base"
+
+
+def failure(client: HubClient, ref: ModelRef | None = None) -> str:
+    """The error of opening a model, whole: its own words, and whatever hangs on it."""
+    with pytest.raises(UserError) as caught:
+        client.checkpoint(ref or ModelRef(ID))
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return str(caught.value)
+
+
+def test_missing_repository(hub: LocalHub, client: HubClient, stranger: HubClient) -> None:
+    assert failure(client) == (
+        "acme/base is not on the Hub, or your account may not see it. Check its spelling and your access."
+    )
+    assert failure(stranger) == (
+        "acme/base is not on the Hub, or is private. Check its spelling; sign in if it is private."
+    )
+
+
+def test_private_repository_of_somebody_else(hub: LocalHub, client: HubClient, model: Path) -> None:
+    hub.add_model(ID, model, private=True)
+    assert "your account may not see it" in failure(client)
+
+
+def test_gated_repository(hub: LocalHub, client: HubClient, stranger: HubClient, model: Path) -> None:
+    hub.add_model(ID, model, gated=True)
+    for asking, todo in ((client, "then try again"), (stranger, "sign in, and try again")):
+        assert failure(asking) == (
+            "acme/base is gated: its files are open only to accounts that its owner has let in. "
+            f"Ask for access at {hub.url}/acme/base, {todo}."
+        )
+    hub.repo(ID).granted.add("ada")
+    assert client.checkpoint(ModelRef(ID)).specs
+
+
+def test_revision_that_is_gone(hub: LocalHub, client: HubClient, model: Path) -> None:
+    hub.add_model(ID, model)
+    assert "acme/base has no revision 'v9'; it may have been removed" in failure(client, ModelRef(ID, "v9"))
+    assert "has no revision" in failure(client, ModelRef(ID, "0" * 40))
+
+
+def test_token_that_is_not_accepted(hub: LocalHub, model: Path) -> None:
+    hub.add_model(ID, model)
+    said = failure(HubClient(token="hf_expired0000000000", endpoint=hub.url))
+    assert said == (
+        "The Hub does not accept your sign-in for acme/base: it has expired or was withdrawn. Sign in again."
+    )
+
+
+def test_forbidden(hub: LocalHub, client: HubClient, model: Path) -> None:
+    hub.add_model(ID, model)
+    hub.fail("resolve", status=403, message="Not from your region")
+    assert failure(client) == (
+        "Your account may not read acme/base: Not from your region. Ask its owner for access."
+    )
+
+
+def test_too_many_requests_are_repeated_after_the_pause_asked_for(
+    hub: LocalHub, client: HubClient, model: Path
+) -> None:
+    hub.add_model(ID, model)
+    hub.fail("resolve", status=429, times=1, headers={"retry-after": "0"})
+    hub.fail("GET /api/models", status=429, times=1, headers={"ratelimit": '"api";r=0;t=0'})
+    assert client.checkpoint(ModelRef(ID)).specs
+
+
+def test_pause_too_long_for_somebody_who_waits_is_told(hub: LocalHub, client: HubClient) -> None:
+    hub.fail("GET /api/models", status=429, headers={"retry-after": "600"})
+    assert failure(client) == (
+        "The Hub has had too many requests from here for acme/base. Try again in 600 seconds."
+    )
+    assert len(hub.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_trouble_of_the_hub_is_borne_with_for_a_while(
+    hub: LocalHub, client: HubClient, model: Path, status: int
+) -> None:
+    hub.add_model(ID, model)
+    hub.fail("GET /api/models", status=status, times=2)
+    assert client.checkpoint(ModelRef(ID)).specs
+    hub.fail("GET /api/models", status=status)
+    asked = len(hub.requests)
+    assert failure(client) == (
+        f"The Hub has trouble of its own for acme/base (status {status}). Try again in a while."
+    )
+    assert len(hub.requests) == asked + 3
+
+
+def test_cut_connection_is_repeated(hub: LocalHub, client: HubClient, model: Path) -> None:
+    hub.add_model(ID, model)
+    hub.fail("GET /storage/", cut_after=100, times=1)
+    assert client.checkpoint(ModelRef(ID)).specs
+
+
+def test_connection_cut_every_time(hub: LocalHub, client: HubClient, model: Path) -> None:
+    hub.add_model(ID, model)
+    hub.fail("GET /storage/", cut_after=100)
+    assert failure(client) == f"The connection to {hub.url} broke for acme/base. Try again."
+
+
+def test_hub_that_does_not_answer(hub: LocalHub, client: HubClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PROMPT", session.Patience(1, 0))
+    monkeypatch.setattr("merge_core.hub.listing.ANSWER_WITHIN", 0.05)
+    hub.fail("GET /api/models", delay=0.3)
+    assert failure(client) == f"{hub.url} does not answer in time for acme/base. Try again in a while."
+
+
+def test_no_network(hub: LocalHub) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        said = failure(HubClient(endpoint=address))
+    assert said == (
+        f"The Hub at {address} cannot be reached for acme/base. "
+        "Check the network, and HF_ENDPOINT if you have set it."
+    )
+
+
+def test_something_that_is_no_hub(hub: LocalHub, client: HubClient) -> None:
+    hub.fail("GET /api/models", status=200)
+    assert "gave an answer that no Hub gives for acme/base" in failure(client)
+
+
+def test_token_is_in_no_message(hub: LocalHub, model: Path) -> None:
+    client = HubClient(token=hub.token, endpoint=hub.url)
+    hub.add_model(ID, model)
+    hub.fail("resolve", status=403, message=f"token {hub.token} and hf_abcdefghijklmnop lack the right")
+    assert hub.token not in repr(client)
+    said = failure(client)
+    assert "lack the right" in said
+    assert "hf_" not in said
