@@ -25,10 +25,12 @@ def merge(arguments: Arguments) -> None:
     """Merge into a new folder and say where it is."""
     from merge_core.card import model_card
     from merge_core.engine import merge as merge_plan
+    from merge_core.output import refuse_occupied
     from merge_core.prepare import prepare
     from merge_core.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe)
+    refuse_occupied(arguments.out)  # before anything is downloaded
     with _stop_on_interrupt() as stopped, Meter() as meter:
         plan = prepare(recipe, progress=meter, cancelled=stopped)
         made = merge_plan(
@@ -45,7 +47,7 @@ def merge(arguments: Arguments) -> None:
 
 def inspect(arguments: Arguments) -> None:
     """Show where the recipe's models disagree, by layer."""
-    from merge_core.cli.tables import report_text
+    from merge_core.cli.tables import report_document, report_text
     from merge_core.interference import inspect as inspect_plan
     from merge_core.interference import inspectable
     from merge_core.interference.summary import recipe_density
@@ -58,7 +60,7 @@ def inspect(arguments: Arguments) -> None:
         plan = prepare(recipe, progress=meter, cancelled=stopped)
         report = inspect_plan(plan, progress=meter, cancelled=stopped, threads=arguments.threads)
     if arguments.json:
-        _write(arguments.json, report.to_json())
+        _write(arguments.json, report_document(report))
     print(report_text(report, recipe_density(plan)))
 
 
@@ -72,7 +74,7 @@ def check(arguments: Arguments) -> None:
     recipe = load_recipe(arguments.recipe)
     checkpoints = open_all(recipe)
     verdict = examine(recipe, checkpoints)
-    for note in (*recipe.notes, *verdict.notes):
+    for note in verdict.notes:
         print(f"note: {plain(note)}")
     if verdict.problems:
         raise Problems(verdict.problems)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from merge_core.cli.terminal import plain
+from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport
 from merge_core.interference.summary import Counts, summarise
-from merge_core.methods import Method
+from merge_core.methods import Method, Parameter
+from merge_core.recipe import ModelRef
 
 Row = Sequence[str]
 
@@ -33,17 +36,33 @@ def report_text(report: InterferenceReport, density: float) -> str:
     several = len({counts.stack for counts in found.layers if counts.layer is not None}) > 1
     rows = [(_layer_name(counts, several), *_shares(counts)) for counts in found.layers]
     rows.append(("all", *_shares(found.total)))
+    expected = chance(len(report.models), [found.density])
+    by_chance = expected.touched[0], expected.contested[0], expected.conflicted[0]
+    rows.append(("chance", "–", *_percents(*by_chance)))
+    names = _short_names(report.models)
     by_layer = table(("layer", "entries", "touched", "contested", "conflicted", "of contested"), rows)
     by_pair = table(
         ("pair", "cosine", "same sign"),
-        [(f"{p.a} × {p.b}", _number(p.cosine), _share(p.sign_agreement)) for p in report.pairs],
+        [(f"{names[p.a]} × {names[p.b]}", _number(p.cosine), _share(p.sign_agreement)) for p in report.pairs],
     )
     by_model = table(
         ("model", "‖τ‖", "‖τ‖/‖base‖"),
-        [(n.model, f"{n.norm:.4g}", _number(n.relative)) for n in report.norms],
+        [(names[n.model], f"{n.norm:#.4g}", _number(n.relative)) for n in report.norms],
     )
     title = f"Where {len(report.models)} task vectors disagree, each trimmed to density {found.density:g}"
     return "\n\n".join((title, by_layer, *([by_pair] if report.pairs else []), by_model))
+
+
+def report_document(report: InterferenceReport) -> dict[str, Any]:
+    """What `inspect --json` writes. Its keys are a promise to scripts: README.md lists them."""
+    document = report.to_json()
+    named = ("name", "layer", "module", "numel", "touched", "contested", "conflicted")
+    return {
+        "models": document["models"],
+        "density": document["density"],
+        "tensors": [{key: tensor[key] for key in named} for tensor in document["tensors"]],
+        "pairs": [{key: p[key] for key in ("a", "b", "cosine", "sign_agreement")} for p in document["pairs"]],
+    }
 
 
 def methods_text(methods: Iterable[Method]) -> str:
@@ -95,16 +114,29 @@ def _method_text(method: Method) -> str:
         f"    {method.help.splitlines()[0]}",
     ]
     for p in method.parameters:
-        default = (
-            "required"
-            if p.required
-            else "the dialect decides"
-            if p.default is None
-            else f"default {p.default}"
-        )
+        default = _default(p)
         scope = ", per model" if p.per_model else ""
         lines.append(f"    {p.name}: {p.describe_range()}; {default}{scope}. {p.help}")
     return "\n".join(lines)
+
+
+def _default(parameter: Parameter) -> str:
+    """What holds where a recipe says nothing, spelled as YAML spells it."""
+    if parameter.required_unless is not None:
+        other, values = parameter.required_unless
+        return f"required, unless {other} is {', '.join(values)}"
+    if parameter.required:
+        return "required"
+    if parameter.default is None:
+        return "the dialect decides"
+    value = parameter.default
+    return f"default {str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _short_names(models: Sequence[str]) -> dict[str, str]:
+    """Folders by their names alone, unless two share one."""
+    last = {model: Path(model).name if ModelRef.parse(model).looks_like_path else model for model in models}
+    return {model: name if list(last.values()).count(name) == 1 else model for model, name in last.items()}
 
 
 def _layer_name(counts: Counts, several: bool) -> str:
@@ -114,13 +146,15 @@ def _layer_name(counts: Counts, several: bool) -> str:
 
 
 def _shares(counts: Counts) -> tuple[str, ...]:
-    of_contested = _share(counts.conflicted / counts.contested) if counts.contested else "–"
-    of_all = (counts.touched, counts.contested, counts.conflicted)
-    return (
-        f"{counts.entries:,}",
-        *(_share(n / counts.entries) if counts.entries else "–" for n in of_all),
-        of_contested,
-    )
+    if not counts.entries:
+        return "0", "–", "–", "–", "–"
+    shares = (n / counts.entries for n in (counts.touched, counts.contested, counts.conflicted))
+    return f"{counts.entries:,}", *_percents(*shares)
+
+
+def _percents(touched: float, contested: float, conflicted: float) -> tuple[str, ...]:
+    of_contested = conflicted / contested if contested else None
+    return _share(touched), _share(contested), _share(conflicted), _share(of_contested)
 
 
 def _share(value: float | None) -> str:
