@@ -13,6 +13,7 @@ from components import (
     downloads,
     drilldown,
     header,
+    measuring,
     picker,
     publish,
     recipe_panel,
@@ -56,6 +57,7 @@ def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
                     tray = runs.build()
                 with gr.Column(elem_classes=["tb-panel"]):
                     scores = results.build()
+                    measured = measuring.build(page, workspace)
                 with gr.Column(elem_classes=["tb-panel"]):
                     published = publish.build(page, publisher)
         parts = Parts(
@@ -66,6 +68,7 @@ def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
             beneath=beneath,
             map=the_map,
             tray=tray,
+            measuring=measured,
             results=scores,
             publish=published,
             moving=gr.Timer(LOOK_EVERY),

@@ -12,8 +12,8 @@ from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport
 from merge_core.jobs import Job
-from merge_core.json_files import read_json
 from merge_core.jobs.inspections import find_report
+from merge_core.json_files import read_json
 from merge_core.recipe import read_recipe
 
 Asked = Mapping[str, Any]

@@ -7,17 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from components import editing
+from components import editing, hub_search
+from components.editing import Draft
 from components.model_rows import short_name
-from components.page import CHANGE, QUICK, Page, edited, undone
+from components.page import CHANGE, QUICK, Page, Past, edited, undone
+from components.visitor import hub_client
 from components.workspace import Workspace
 from merge_core.errors import UserError
-from merge_core.hub import HubClient
 from merge_core.recipe import ModelRef, Recipe
 
 DEMO, FOLDER, HUB = "Demo", "Folder", "Hub"
-SHORTEST_SEARCH = 2
-SEARCH_LIMIT = 20
 
 _LIST = """<ul class="tb-models" aria-label="Models"></ul>
 <p class="tb-models-empty tb-quiet" hidden>No models yet. Add the base model first, then the models that were
@@ -37,24 +36,13 @@ class ModelList(gr.HTML):
         )
 
 
-def search_hub(text: str) -> list[tuple[str, str]]:
-    """(words, repository) of models on the Hub whose name holds `text`; none for less than two characters.
-
-    Raises:
-        UserError: the Hub cannot be reached.
-    """
-    if len(text.strip()) < SHORTEST_SEARCH:
-        return []
-    return [(found.id, found.id) for found in HubClient().search(text.strip(), SEARCH_LIMIT)]
-
-
-def chosen_ref(source: str, demo: str | None, folder: str, hub: str | None) -> ModelRef:
-    """The model that the add panel names.
+def chosen_ref(source: str, demo: str | None, folder: str) -> ModelRef:
+    """The demo model or folder that the add panel names.
 
     Raises:
         UserError: nothing is named, or the folder is none.
     """
-    text = {DEMO: demo, FOLDER: folder, HUB: hub}[source]
+    text = {DEMO: demo, FOLDER: folder}.get(source)
     text = (text or "").strip()
     if not text:
         raise UserError("No model is chosen.", "Choose one from the list, or type its name.")
@@ -114,33 +102,17 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
         source = gr.Radio(sources, value=DEMO, label="Where from", elem_classes=["tb-control", "tb-seg"])
         demo = gr.Dropdown(demo_models, label="Demo model", value=None, filterable=False)
         folder = gr.Textbox(label="Folder", placeholder="./my-model", visible=False, max_lines=1)
-        hub = gr.Dropdown(
-            [],
-            label="Search the Hugging Face Hub",
-            info="Type two letters or more, or a full name such as owner/model@revision.",
-            allow_custom_value=True,
-            value=None,
-            visible=False,
-            elem_id="tb-hub-search",
-        )
-        with gr.Row(elem_classes=["tb-actions"]):
+        with gr.Row(elem_classes=["tb-actions"]) as actions:
             as_tune = gr.Button("Add as fine-tune", size="sm", elem_id="tb-add-tune")
             as_base = gr.Button("Use as base", size="sm", elem_id="tb-add-base")
+        hub = hub_search.HubSearch(visible=False, elem_id="tb-hub-search")
 
     source.input(
-        lambda s: [gr.update(visible=s == DEMO), gr.update(visible=s == FOLDER), gr.update(visible=s == HUB)],
+        lambda s: [gr.update(visible=on) for on in (s == DEMO, s == FOLDER, s != HUB, s == HUB)],
         source,
-        [demo, folder, hub],
+        [demo, folder, actions, hub],
         **QUICK,
     )
-
-    def searched(event: gr.KeyUpData) -> tuple[Any, Any]:
-        try:
-            return gr.Dropdown(choices=search_hub(event.input_value)), ""
-        except UserError as error:
-            return gr.skip(), {"message": error.message, "hint": error.hint}
-
-    hub.key_up(searched, None, [hub, page.notice], **QUICK)
 
     def added(recipe: Recipe, *fields: Any) -> Recipe:
         return _reachable(workspace, editing.add_model(recipe, chosen_ref(*fields)))
@@ -148,9 +120,38 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
     def based(recipe: Recipe, *fields: Any) -> Recipe:
         return _reachable(workspace, editing.set_base(recipe, chosen_ref(*fields)))
 
-    page.edit(as_tune.click, added, [source, demo, folder, hub], what="add")
-    page.edit(as_base.click, based, [source, demo, folder, hub], what="base")
+    page.edit(as_tune.click, added, [source, demo, folder], what="add")
+    page.edit(as_base.click, based, [source, demo, folder], what="base")
+    _wire_hub(page, workspace, hub)
     return panel
+
+
+def _wire_hub(page: Page, workspace: Workspace, hub: hub_search.HubSearch) -> None:
+    def searched(draft: Draft, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
+        return hub_search.search(hub_client(workspace, request), str(event.text)[:300], draft.recipe)
+
+    def looked_up(draft: Draft, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
+        client = hub_client(workspace, request)
+        return hub_search.related(client, str(event.kind), str(event.id), draft.recipe)
+
+    def chosen(
+        draft: Draft, past: Past, redraws: int, request: gr.Request, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        place = editing.set_base if event.role == "base" else editing.add_model
+
+        def change(recipe: Recipe) -> Recipe:
+            client = hub_client(workspace, request)
+            ref = hub_search.pinned(client, str(event.id), str(event.revision or ""))
+            return _reachable(workspace, place(recipe, ref))
+
+        answer = edited(draft, past, redraws + 1, change, f"add {event.id}")
+        recipe = answer[0].recipe if isinstance(answer[0], Draft) else draft.recipe
+        return *answer, {"models": [], "said": "", "offers": hub_search.offers(recipe)}
+
+    shared = [page.draft, page.past, page.redraw]
+    hub.search(searched, page.draft, hub, trigger_mode="always_last", **QUICK)
+    hub.related(looked_up, page.draft, hub, trigger_mode="always_last", **QUICK)
+    hub.choose(chosen, shared, [*shared, page.notice, hub], **CHANGE)
 
 
 def _reachable(workspace: Workspace, recipe: Recipe) -> Recipe:

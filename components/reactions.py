@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from components import conflict_map, inspecting, publish, results, runs
+from components import conflict_map, inspecting, measuring, probe_sets, publish, results, runs
 from components.editing import Draft
 from components.link import Link, link_query, read_query
-from components.model_rows import model_rows
+from components.model_rows import Found, model_rows
 from components.page import CHANGE, QUICK, Page, complaint
 from components.recipe_panel import parse
 from components.start import readiness, start
+from components.visitor import hub_client
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import Job
@@ -34,6 +35,7 @@ class Parts:
     beneath: gr.Markdown
     map: conflict_map.ConflictMap
     tray: runs.Tray
+    measuring: measuring.Measuring
     results: results.Results
     publish: publish.Publish
     moving: gr.Timer
@@ -51,7 +53,9 @@ class Reactions:
     def wire(self, demo: gr.Blocks) -> None:
         """Connect the handlers to the page's events."""
         page, parts = self.page, self.parts
-        draft_shown = [parts.models, parts.editor, parts.link, parts.start, parts.beneath]
+        chosen, fitted = parts.measuring.chosen, parts.measuring.fitted
+        go_shown = [parts.start, parts.beneath]
+        draft_shown = [parts.models, parts.editor, parts.link, *go_shown, *parts.measuring.outputs]
         map_shown = [parts.map, parts.asked, parts.moving]
         runs_shown = [parts.tray, *parts.results.outputs, *parts.publish.outputs, parts.seen, parts.moving]
 
@@ -59,16 +63,18 @@ class Reactions:
             self.open, page.owner, [page.owner, page.draft, page.run, page.redraw, page.notice], **CHANGE
         )
         for event in (opened.then, page.draft.change):
-            event(self.show_draft, [page.draft, page.run], draft_shown, **QUICK)
+            event(self.show_draft, [page.draft, page.run, page.owner, chosen, fitted], draft_shown, **QUICK)
             event(self.ask_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
         for event in (opened.then, page.run.change):
             event(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         page.run.change(lambda d, r: self.query(d, r), [page.draft, page.run], parts.link, **QUICK)
         parts.moving.tick(self.look_at_map, [page.owner, parts.asked], map_shown, **QUICK)
         parts.moving.tick(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
-        parts.start.click(
-            self.start, [page.draft, page.owner], [page.run, page.notice, parts.moving], **CHANGE
-        )
+        chosen.change(self.show_go, [page.draft, page.owner, chosen], go_shown, **QUICK)
+        started = [page.run, page.notice, parts.moving]
+        parts.start.click(self.start, [page.draft, page.owner, chosen], started, **CHANGE)
+        alone = [page.draft, page.owner, parts.measuring.models, chosen]
+        parts.measuring.alone.click(self.measure, alone, started, **CHANGE)
         parts.tray.pick(self.pick, page.owner, [page.run, page.notice], **CHANGE)
         parts.tray.cancel(self.cancel, page.owner, [page.notice, parts.moving], **QUICK)
         parts.tray.again(self.again, page.owner, [page.run, page.notice, parts.moving], **CHANGE)
@@ -91,17 +97,24 @@ class Reactions:
 
     # The draft ----------------------------------------------------------------------------------------------------
 
-    def show_draft(self, draft: Draft, run: str) -> tuple[Any, ...]:
-        """(models, editor, link, start button, line beneath it) for a draft."""
-        found = self.workspace.open(draft.recipe)
-        ready, words, beneath = readiness(draft, found, len(self.workspace.probes(draft.recipe)))
-        return (
-            model_rows(draft.recipe, found),
-            draft.text,
-            self.query(draft, run),
-            gr.Button(words, interactive=ready),
-            beneath,
-        )
+    def show_draft(
+        self, draft: Draft, run: str, owner: str, chosen: list[str], fitted: str, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """(models, editor, link, start button, line beneath it, what to measure) for a draft."""
+        found = self.workspace.open(draft.recipe, hub_client(self.workspace, request))
+        *measured, ticked = measuring.shown(self.workspace, runs.known_owner(owner), draft, chosen, fitted)
+        go = self._go(draft, found, owner, ticked)
+        return model_rows(draft.recipe, found), draft.text, self.query(draft, run), *go, *measured
+
+    def show_go(self, draft: Draft, owner: str, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
+        """(start button, line beneath it) once other probe sets are chosen."""
+        found = self.workspace.open(draft.recipe, hub_client(self.workspace, request))
+        return self._go(draft, found, runs.known_owner(owner), chosen)
+
+    def _go(self, draft: Draft, found: Found, owner: str, chosen: list[str]) -> tuple[Any, ...]:
+        probes = len(probe_sets.chosen_paths(self.workspace, owner, chosen))
+        ready, words, beneath = readiness(draft, found, probes)
+        return gr.Button(words, interactive=ready), beneath
 
     def query(self, draft: Draft, run: str) -> dict[str, str]:
         """What the address bar shows."""
@@ -124,13 +137,15 @@ class Reactions:
 
     # Runs ---------------------------------------------------------------------------------------------------------
 
-    def start(self, draft: Draft, owner: str) -> tuple[Any, ...]:
+    def start(self, draft: Draft, owner: str, chosen: list[str]) -> tuple[Any, ...]:
         """(selected run, notice, timer) after queueing the draft's merge."""
-        try:
-            job = start(draft, runs.known_owner(owner), self.workspace)
-        except UserError as error:
-            return gr.skip(), complaint(error), gr.skip()
-        return job.id, "", gr.Timer(LOOK_EVERY)
+        return _started(lambda: start(draft, runs.known_owner(owner), self.workspace, chosen))
+
+    def measure(self, draft: Draft, owner: str, model: str, chosen: list[str]) -> tuple[Any, ...]:
+        """(selected run, notice, timer) after queueing the measuring of one model."""
+        return _started(
+            lambda: measuring.measure(self.workspace, runs.known_owner(owner), draft, model, chosen)
+        )
 
     def pick(self, owner: str, event: gr.EventData) -> tuple[Any, ...]:
         """(selected run, notice) after a click in the tray."""
@@ -150,16 +165,13 @@ class Reactions:
         job = self._job(owner, event)
         if job is None:
             return gr.skip(), complaint(_gone()), gr.skip()
-        try:
-            job = self.workspace.store.retry(job.id, owner)
-        except UserError as error:
-            return gr.skip(), complaint(error), gr.skip()
-        return job.id, "", gr.Timer(LOOK_EVERY)
+        waiting = job.id
+        return _started(lambda: self.workspace.store.retry(waiting, owner))
 
     def show_runs(self, owner: str, run: str, seen: Mapping[str, Any]) -> tuple[Any, ...]:
         """(tray, results, publishing, seen, timer): only what differs from what the page has seen."""
         store = self.workspace.store
-        jobs = runs.merges(store, runs.known_owner(owner))
+        jobs = runs.runs_of(store, runs.known_owner(owner))
         selected = next((job for job in jobs if job.id == run), None)
         pace = LOOK_AT_REST if all(job.final for job in store.list(owner)) else LOOK_EVERY
         now = {
@@ -181,6 +193,15 @@ class Reactions:
 
     def _job(self, owner: str, event: gr.EventData) -> Job | None:
         return self.workspace.store.get(str(event.id), runs.known_owner(owner))
+
+
+def _started(queue: Callable[[], Job]) -> tuple[Any, ...]:
+    """(selected run, notice, timer) after queueing a job, or the notice that says why not."""
+    try:
+        job = queue()
+    except UserError as error:
+        return gr.skip(), complaint(error), gr.skip()
+    return job.id, "", gr.Timer(LOOK_EVERY)
 
 
 def _gone() -> UserError:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from components import wording
 from components.controls import IN_PERCENT
+from components.model_rows import short_name
 from merge_core.errors import UserError
 from merge_core.jobs import Job
 from merge_core.methods import METHODS
-from merge_core.recipe import Recipe, read_recipe
+from merge_core.recipe import ModelRef, Recipe, read_recipe
 
 TITLE_PARTS = 3  # more settings than these do not fit the tray
 
@@ -65,6 +65,8 @@ def run_row(job: Job, *, selected: bool, ahead: int = 0, now: float | None = Non
 
 
 def _title(job: Job) -> str:
+    if job.kind == "probe":
+        return f"Measure {short_name(ModelRef.parse(str(job.options.get('model', ''))))}"
     try:
         return run_title(read_recipe(job.recipe))
     except UserError:  # written by an earlier version that knew other keys
@@ -86,8 +88,3 @@ def _state_words(job: Job, ahead: int, now: float) -> tuple[str, str, str]:
     if job.state == "cancelled":
         return "cancelled", "", "Nothing was kept."
     return "failed", "bad", job.error or ""
-
-
-def unfinished(jobs: Sequence[Job]) -> bool:
-    """True where something may still change without the visitor doing anything."""
-    return any(not job.final for job in jobs)

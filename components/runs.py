@@ -16,7 +16,7 @@ from merge_core.jobs import Job, JobStore
 SHORTEST_OWNER = 24  # characters; a name this long that we made cannot be guessed
 
 _TRAY = """<ol class="tb-runs" aria-label="Runs"></ol>
-<p class="tb-runs-empty tb-quiet">Nothing merged yet. Each merge you start is listed here.</p>"""
+<p class="tb-runs-empty tb-quiet">Nothing merged yet. Each run you start is listed here.</p>"""
 
 
 class Tray(gr.HTML):
@@ -48,9 +48,9 @@ def known_owner(owner: Any) -> str:
     return owner
 
 
-def merges(store: JobStore, owner: str) -> tuple[Job, ...]:
-    """The visitor's merges, newest first."""
-    return tuple(job for job in store.list(owner) if job.kind == "merge")
+def runs_of(store: JobStore, owner: str) -> tuple[Job, ...]:
+    """The visitor's merges and measurements, newest first."""
+    return tuple(job for job in store.list(owner) if job.kind in ("merge", "probe"))
 
 
 def tray(store: JobStore, owner: str, jobs: Sequence[Job], selected: str) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components import wording
 from components.editing import Draft
+from components.probe_sets import chosen_paths
 from components.workspace import Workspace
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
@@ -44,14 +45,18 @@ def readiness(
     )
     if fetched:
         facts.insert(0, f"downloads up to {wording.size(fetched)}")
-    facts.append(
-        f"measures {len(draft.recipe.refs()) + 1} models on {probes} tasks" if probes else "no probe fits"
-    )
+    facts.append(_measured(len(draft.recipe.refs()) + 1, probes))
     return True, words, " · ".join(facts)
 
 
-def start(draft: Draft, owner: str, workspace: Workspace) -> Job:
-    """Queue the draft's merge.
+def _measured(models: int, probes: int) -> str:
+    if not probes:
+        return "measures nothing: no probe set is chosen"
+    return f"measures {models} models on {probes} probe set{'s' if probes > 1 else ''}"
+
+
+def start(draft: Draft, owner: str, workspace: Workspace, chosen: Sequence[str]) -> Job:
+    """Queue the draft's merge, measured on the chosen probe sets.
 
     Raises:
         UserError: the draft cannot be merged, or too many merges wait already.
@@ -59,5 +64,5 @@ def start(draft: Draft, owner: str, workspace: Workspace) -> Job:
     if draft.problem is not None:
         raise draft.problem
     workspace.check_reach(draft.recipe)
-    options: dict[str, Any] = {"probes": list(workspace.probes(draft.recipe))}
+    options: dict[str, Any] = {"probes": list(chosen_paths(workspace, owner, chosen))}
     return workspace.store.submit("merge", owner, draft.text, options)

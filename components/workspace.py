@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,16 +42,6 @@ class Workspace:
         folders = sorted((ROOT / DEMO / "models").iterdir()) if (ROOT / DEMO / "models").is_dir() else []
         return tuple(ModelRef(str(DEMO / "models" / f.name)) for f in folders if f.is_dir())
 
-    def probes(self, recipe: Recipe) -> tuple[str, ...]:
-        """Probe files that fit a recipe's models: those of the demo, if all its models are of the demo."""
-        if not set(recipe.refs()) <= set(self.demo_models()):
-            return ()
-        return tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / DEMO / "probes").glob("*.jsonl")))
-
-    def is_folder(self, ref: ModelRef) -> bool:
-        """True where a reference names a folder rather than a repository on the Hub."""
-        return ref.looks_like_path or Path(ref.path).expanduser().exists()
-
     def check_reach(self, recipe: Recipe) -> None:
         """Refuse folders of this machine to visitors of a Space; the demo models are everybody's.
 
@@ -69,26 +58,22 @@ class Workspace:
                     "Use a model from the Hub, or run Tiebreak on your own machine.",
                 )
 
-    def open(self, recipe: Recipe) -> dict[ModelRef, Checkpoint | UserError]:
+    def open(self, recipe: Recipe, hub: HubClient) -> dict[ModelRef, Checkpoint | UserError]:
         """Every model's headers, or why they cannot be read. Asks the Hub only for models that are there."""
-        return {ref: self._open(ref) for ref in recipe.refs()}
+        return {ref: _open(ref, hub) for ref in recipe.refs()}
 
-    def _open(self, ref: ModelRef) -> Checkpoint | UserError:
-        try:
-            return open_checkpoint(ref, None if self.is_folder(ref) else HubClient())
-        except UserError as error:
-            return error
+
+def _open(ref: ModelRef, hub: HubClient) -> Checkpoint | UserError:
+    try:
+        return open_checkpoint(ref, hub)
+    except UserError as error:
+        return error
 
 
 def _only_on_the_hub(name: str) -> bool:
     """True for `owner/name[@revision]` where no folder goes by that name."""
     path = name.partition("@")[0]
     return bool(_HUB_NAME.fullmatch(path)) and not Path(path).exists() and not Path(name).exists()
-
-
-def opened_only(found: Mapping[ModelRef, Checkpoint | UserError]) -> dict[ModelRef, Checkpoint]:
-    """The checkpoints among what `Workspace.open` found."""
-    return {ref: checkpoint for ref, checkpoint in found.items() if not isinstance(checkpoint, UserError)}
 
 
 def open_workspace() -> Workspace:
