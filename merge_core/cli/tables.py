@@ -124,7 +124,7 @@ def _default(parameter: Parameter) -> str:
     """What holds where a recipe says nothing, spelled as YAML spells it."""
     if parameter.required_unless is not None:
         other, values = parameter.required_unless
-        return f"required, unless {other} is {', '.join(values)}"
+        return f"required, unless {other} is {' or '.join(values)}"
     if parameter.required:
         return "required"
     if parameter.default is None:
