@@ -1,7 +1,19 @@
 // Draws a Plotly figure made on the server. "var(--name)" in it is looked up in the page's style, so that one
 // figure serves light and dark; it is drawn again when the page changes between them.
 
+const LONGEST_WAIT = 30000; // milliseconds until somebody begins to load plotly.js
 const place = element.querySelector(".tb-figure");
+const failure = element.querySelector(".tb-figure-failure");
+
+// The map's component loads plotly.js, and may come after this one.
+async function plotly() {
+  const until = Date.now() + LONGEST_WAIT;
+  while (!window.Plotly && !window.tiebreakPlotly) {
+    if (Date.now() > until) throw new Error("nothing loads plotly.js");
+    await new Promise((wake) => setTimeout(wake, 50));
+  }
+  return window.Plotly ?? window.tiebreakPlotly;
+}
 
 function resolved(part, style) {
   if (typeof part === "string") {
@@ -15,18 +27,26 @@ function resolved(part, style) {
   return part;
 }
 
-function draw() {
-  const figure = props.value;
-  place.hidden = !figure;
-  if (!figure || !window.Plotly) return;
-  const { data, layout } = resolved(figure, getComputedStyle(element));
-  place.style.height = `${layout.height}px`;
-  Plotly.react(place, data, layout, {
-    displayModeBar: false,
-    responsive: true,
-    showSendToCloud: false,
-    plotlyServerURL: "",
-  });
+async function draw() {
+  place.hidden = !props.value;
+  failure.hidden = true;
+  if (!props.value) return;
+  try {
+    const Plotly = await plotly();
+    const figure = props.value; // what is wanted by now, not when the wait began
+    if (!figure) return;
+    const { data, layout } = resolved(figure, getComputedStyle(element));
+    place.style.height = `${layout.height}px`;
+    await Plotly.react(place, data, layout, {
+      displayModeBar: false,
+      responsive: true,
+      showSendToCloud: false,
+      plotlyServerURL: "",
+    });
+  } catch {
+    place.hidden = true;
+    failure.hidden = false;
+  }
 }
 
 watch("value", draw);

@@ -24,7 +24,9 @@ function draw() {
   for (const column of value.columns) {
     const cell = node("th", "tb-number");
     cell.scope = "col";
-    cell.append(node("span", "", column.name), node("small", "", column.note));
+    const heading = node("span", "tb-probe-name", column.name);
+    heading.title = column.name;
+    cell.append(heading, node("small", "", column.note));
     head.append(cell);
   }
   table.append(node("thead"), node("tbody"));
@@ -36,7 +38,9 @@ function draw() {
     const dot = node("span", "tb-dot");
     dot.style.background = `var(${row.colour})`;
     dot.setAttribute("aria-hidden", "true");
-    name.append(dot, node("span", "", row.name));
+    const words = node("span", "tb-model-name", row.name);
+    words.title = row.name;
+    name.append(dot, words);
     line.append(name);
     for (const cell of row.cells) {
       const made = node("td", "tb-number");

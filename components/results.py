@@ -12,7 +12,8 @@ import gradio as gr
 
 from components.colours import BASE, MERGE, model_colours
 from components.model_rows import short_name
-from components.scores import luck_sentence, score_chart, score_table
+from components.score_chart import score_chart
+from components.scores import luck_sentence, score_table
 from merge_core.jobs import Job
 from merge_core.recipe import ModelRef
 
@@ -21,6 +22,8 @@ MERGED = "this merge"
 
 _TABLE = """<p class="tb-results-empty tb-quiet"></p>
 <div class="tb-scroll"><table class="tb-table" hidden></table></div>"""
+_FIGURE = """<div class="tb-figure" hidden></div>
+<p class="tb-figure-failure tb-quiet" hidden>The chart cannot be drawn here. The table holds the same numbers.</p>"""
 
 
 class ScoreTable(gr.HTML):
@@ -42,7 +45,7 @@ class Figure(gr.HTML):
     def __init__(self, **settings: Any) -> None:
         super().__init__(
             value=None,
-            html_template='<div class="tb-figure"></div>',
+            html_template=_FIGURE,
             js_on_load=(HERE / "figure.js").read_text(),
             apply_default_css=False,
             **settings,
@@ -77,13 +80,17 @@ class Results:
 
 
 def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[str, str]]:
-    """A run's scores under short names, and the colour of each name."""
-    parents = list(dict.fromkeys(s["model"] for s in scores if s["role"] == "parent"))
+    """A run's scores under short names, and the colour of each name.
+
+    Args:
+        scores: as a job's result holds them; those of a model that was measured by itself have no role.
+    """
+    parents = list(dict.fromkeys(s["model"] for s in scores if s.get("role", "parent") == "parent"))
     colours = model_colours(parents)
-    names = _distinct_names([s["model"] for s in scores if s["role"] != "merge"])
+    names = _distinct_names([s["model"] for s in scores if s.get("role") != "merge"])
     rows, shades = [], {}
     for score in scores:
-        role = score["role"]
+        role = score.get("role", "parent")
         name = MERGED if role == "merge" else names[score["model"]]
         shades[name] = MERGE if role == "merge" else BASE if role == "base" else colours[score["model"]]
         rows.append(Measured(name, **{k: score[k] for k in ("probe", "metric", "score", "low", "high", "n")}))

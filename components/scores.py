@@ -1,4 +1,4 @@
-"""What a merge's probes say: the table, the dot chart, and what cannot be told from luck."""
+"""What a merge's probes say: the table, and what cannot be told from luck."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import plotly.graph_objects as go
-
-ROW_HEIGHT = 15  # pixels for one model's dot
-TASK_GAP = 20
+BITS = "bits per byte"
+ACCURACY = "accuracy"
+PER_BYTE = "accuracy per byte"
 
 
 class Score(Protocol):
-    """One model on one probe: a share with the ends of its 95 % interval, over `n` items."""
+    """One model on one probe by one metric, with the ends of its 95 % interval, over `n` items.
+
+    Accuracies go from 0 to 1. Of bits per byte, less is better, and there may be any number of them.
+    """
 
     model: str
     probe: str
@@ -24,8 +26,18 @@ class Score(Protocol):
     n: int
 
 
+Task = tuple[str, str]  # (probe, metric): what a column of the table and a group of the chart show
+
+
+def tasks_of(scores: Sequence[Score]) -> list[Task]:
+    """Every probe and metric, in the order of their first score."""
+    return list(dict.fromkeys((s.probe, s.metric) for s in scores))
+
+
 def score_table(scores: Sequence[Score], colours: Mapping[str, str], merge: str) -> dict[str, Any] | None:
-    """Rows are models in the order given, columns are probes, cells are percentages; None without scores.
+    """Rows are models in the order given, columns are probes and then the mean accuracy; None without scores.
+
+    Accuracies are percentages. The mean stands where there are two or more to take it of.
 
     Args:
         colours: model name → CSS variable.
@@ -34,31 +46,48 @@ def score_table(scores: Sequence[Score], colours: Mapping[str, str], merge: str)
     if not scores:
         return None
     models = list(dict.fromkeys(s.model for s in scores))
-    probes = list(dict.fromkeys(s.probe for s in scores))
-    found = {(s.model, s.probe): s for s in scores}
-    items = {s.probe: s.n for s in scores}
-    return {
-        "metric": scores[0].metric,
-        "columns": [{"name": probe, "note": f"n = {items[probe]}"} for probe in probes],
-        "rows": [
-            {
-                "name": model,
-                "colour": colours[model],
-                "merge": model == merge,
-                "cells": [_cell(found.get((model, probe))) for probe in probes],
-            }
-            for model in models
-        ],
-    }
+    tasks = tasks_of(scores)
+    found = {(s.model, s.probe, s.metric): s for s in scores}
+    items = {(s.probe, s.metric): s.n for s in scores}
+    averaged = [task for task in tasks if task[1] == ACCURACY]
+    columns = [{"name": probe, "note": _note(metric, items[probe, metric])} for probe, metric in tasks]
+    if len(averaged) > 1:
+        columns.append({"name": "mean", "note": f"of {len(averaged)} probes"})
+    rows = []
+    for model in models:
+        cells = [_cell(found.get((model, *task))) for task in tasks]
+        if len(averaged) > 1:
+            cells.append(_mean([found.get((model, *task)) for task in averaged]))
+        rows.append({"name": model, "colour": colours[model], "merge": model == merge, "cells": cells})
+    shares = any(metric != BITS for _, metric in tasks)
+    return {"metric": "accuracy, %" if shares else "", "columns": columns, "rows": rows}
+
+
+def _note(metric: str, n: int) -> str:
+    words = {ACCURACY: "", PER_BYTE: "per byte, ", BITS: "bits per byte, less is better, "}
+    return f"{words.get(metric, metric + ', ')}n = {n}"
 
 
 def _cell(score: Score | None) -> dict[str, str]:
     if score is None:
         return {"score": "–", "interval": ""}
+    if score.metric == BITS:
+        return {"score": f"{score.score:.3f}", "interval": f"{score.low:.2f}–{score.high:.2f}"}
     return {
         "score": f"{100 * score.score:.1f}",
         "interval": f"{100 * score.low:.0f}–{100 * score.high:.0f}",
     }
+
+
+def _mean(scores: Sequence[Score | None]) -> dict[str, str]:
+    """The mean accuracy; its interval takes the probes' items as drawn independently of each other."""
+    known = [s for s in scores if s is not None]
+    if len(known) < len(scores):
+        return {"score": "–", "interval": ""}
+    mean = sum(s.score for s in known) / len(known)
+    half = math.sqrt(sum(((s.high - s.low) / 2) ** 2 for s in known)) / len(known)
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    return {"score": f"{100 * mean:.1f}", "interval": f"{100 * low:.0f}–{100 * high:.0f}"}
 
 
 def luck_sentence(scores: Sequence[Score]) -> str:
@@ -67,77 +96,16 @@ def luck_sentence(scores: Sequence[Score]) -> str:
     A paired difference is found 4 times in 5, where one item in ten differs between two models, from
     2.8 · sqrt(0.1 / n) upward (the normal approximation to McNemar's test, two-sided at 5 %).
     """
-    if not scores:
-        return ""
-    fewest, most = min(s.n for s in scores), max(s.n for s in scores)
-    points = 100 * 2.8 * math.sqrt(0.1 / fewest)
-    items = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    return (
-        f"With {items} items per task, a difference between two models of less than about "
-        f"{points:.0f} points cannot be told from luck. Bars are 95 % intervals."
-    )
-
-
-def score_chart(scores: Sequence[Score], colours: Mapping[str, str], merge: str) -> go.Figure:
-    """One dot with its interval per model and probe, by probe; the page resolves the CSS variables."""
-    models = list(dict.fromkeys(s.model for s in scores))
-    probes = list(dict.fromkeys(s.probe for s in scores))
-    group = len(models) * ROW_HEIGHT + TASK_GAP
-    figure = go.Figure()
-    for place, model in enumerate(models):
-        mine = [s for s in scores if s.model == model]
-        colour = f"var({colours[model]})"
-        figure.add_scatter(
-            x=[100 * s.score for s in mine],
-            y=[probes.index(s.probe) * group + place * ROW_HEIGHT for s in mine],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (s.high - s.score) for s in mine],
-                "arrayminus": [100 * (s.score - s.low) for s in mine],
-                "color": colour,
-                "thickness": 2,
-                "width": 0,
-            },
-            mode="markers",
-            marker={"color": colour, "size": 10 if model == merge else 8, "symbol": "circle"},
-            name=_plain(model),
-            customdata=[[_plain(s.probe), 100 * s.low, 100 * s.high, s.n] for s in mine],
-            hovertemplate=(
-                "%{fullData.name}<br>%{customdata[0]}: %{x:.1f} %<br>"
-                "95 % interval %{customdata[1]:.0f}–%{customdata[2]:.0f}, n = %{customdata[3]}<extra></extra>"
-            ),
+    shares = [s for s in scores if s.metric != BITS]
+    said = []
+    if shares:
+        fewest, most = min(s.n for s in shares), max(s.n for s in shares)
+        points = 100 * 2.8 * math.sqrt(0.1 / fewest)
+        items = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        said.append(
+            f"With {items} items per probe, a difference between two models of less than about "
+            f"{points:.0f} points cannot be told from luck."
         )
-    middle = (len(models) - 1) * ROW_HEIGHT / 2
-    figure.update_layout(
-        height=len(probes) * group + 34,
-        margin={"l": 8, "r": 12, "t": 6, "b": 28},
-        showlegend=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "var(--tb-soft)", "size": 12, "family": "var(--tb-font)"},
-        hoverlabel={"bgcolor": "var(--tb-ink)", "font": {"color": "var(--tb-bg)"}},
-    )
-    figure.update_xaxes(
-        gridcolor="var(--tb-line)", zeroline=False, ticksuffix=" %", fixedrange=True, nticks=6
-    )
-    figure.update_yaxes(
-        tickvals=[i * group + middle for i in range(len(probes))],
-        ticktext=[_short(probe) for probe in probes],
-        range=[len(probes) * group - TASK_GAP / 2, -TASK_GAP],
-        showgrid=False,
-        zeroline=False,
-        fixedrange=True,
-        automargin=True,
-    )
-    return figure
-
-
-def _plain(name: str) -> str:
-    """Plotly reads links and other tags in its labels: none are let through."""
-    return name.replace("<", "‹").replace(">", "›").replace("&", "＆")
-
-
-def _short(name: str) -> str:
-    plain = _plain(name)
-    return plain if len(plain) <= 16 else plain[:15] + "…"
+    if len(shares) < len(scores):
+        said.append("Of bits per byte, less is better.")
+    return " ".join([*said, "Bars are 95 % intervals."]) if said else ""

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
-from components.scores import luck_sentence, score_chart, score_table
+import pytest
+
+from components.results import measured
+from components.score_chart import score_chart
+from components.scores import luck_sentence, score_table
 
 COLOURS = {"base": "--tb-base", "shoes": "--tb-m0", "merge": "--tb-accent"}
 
@@ -29,8 +33,9 @@ SCORES = [
 
 def test_table_has_a_row_per_model_and_a_column_per_probe_with_its_items():
     table = score_table(SCORES, COLOURS, "merge")
-    assert [c["name"] for c in table["columns"]] == ["shoes", "digits"]
-    assert [c["note"] for c in table["columns"]] == ["n = 120", "n = 100"]
+    assert [c["name"] for c in table["columns"]] == ["shoes", "digits", "mean"]
+    assert [c["note"] for c in table["columns"]] == ["n = 120", "n = 100", "of 2 probes"]
+    assert table["metric"] == "accuracy, %"
     assert [r["name"] for r in table["rows"]] == ["base", "shoes", "merge"]
     assert table["rows"][0]["cells"][1] == {"score": "91.5", "interval": "85–95"}
 
@@ -43,6 +48,41 @@ def test_a_probe_that_was_not_run_on_a_model_shows_a_dash():
     assert score_table(SCORES, COLOURS, "merge")["rows"][2]["cells"][1] == {"score": "–", "interval": ""}
 
 
+def test_the_mean_is_of_accuracies_that_are_all_there():
+    rows = score_table(SCORES, COLOURS, "merge")["rows"]
+    # Half of the base's widths: 8 and 5 points; of a mean of two: sqrt(8² + 5²) / 2.
+    assert rows[0]["cells"][2] == {"score": "81.2", "interval": "77–86"}
+    assert rows[2]["cells"][2] == {"score": "–", "interval": ""}
+    alone = score_table([s for s in SCORES if s.probe == "shoes"], COLOURS, "merge")
+    assert [c["name"] for c in alone["columns"]] == ["shoes"]
+
+
+PROSE = [
+    Score("base", "novels", 1.8342, 1.7851, 1.8833, 70, "bits per byte"),
+    Score("merge", "novels", 2.1, 2.05, 2.15, 70, "bits per byte"),
+]
+CHOICES = [
+    Score("base", "skies", 0.5, 0.4, 0.6, 90),
+    Score("base", "skies", 0.6, 0.5, 0.7, 90, "accuracy per byte"),
+]
+
+
+def test_bits_per_byte_are_no_percentage_and_not_in_the_mean():
+    table = score_table([*SCORES, *PROSE], COLOURS, "merge")
+    novels = table["columns"][2]
+    assert novels == {"name": "novels", "note": "bits per byte, less is better, n = 70"}
+    assert table["rows"][0]["cells"][2] == {"score": "1.834", "interval": "1.79–1.88"}
+    assert table["rows"][0]["cells"][3]["score"] == "81.2"
+    alone = score_table(PROSE, COLOURS, "merge")
+    assert (alone["metric"], len(alone["columns"])) == ("", 1)
+
+
+def test_two_metrics_of_one_probe_are_two_columns_and_one_task():
+    table = score_table([*CHOICES, SCORES[0]], COLOURS, "merge")
+    assert [c["note"] for c in table["columns"]] == ["n = 90", "per byte, n = 90", "n = 120", "of 2 probes"]
+    assert [c["score"] for c in table["rows"][0]["cells"]] == ["50.0", "60.0", "71.0", "60.5"]
+
+
 def test_without_scores_there_is_no_table_and_no_sentence():
     assert score_table([], COLOURS, "merge") is None
     assert luck_sentence([]) == ""
@@ -51,6 +91,13 @@ def test_without_scores_there_is_no_table_and_no_sentence():
 def test_the_sentence_speaks_of_the_smallest_probe():
     assert "100 to 120 items" in luck_sentence(SCORES)
     assert "about 9 points" in luck_sentence(SCORES)
+    assert "100 to 120 items" in luck_sentence([*SCORES, *PROSE])
+
+
+def test_the_sentence_says_points_of_accuracies_only():
+    assert luck_sentence(PROSE) == "Of bits per byte, less is better. Bars are 95 % intervals."
+    assert "less is better" not in luck_sentence(SCORES)
+    assert "less is better" in luck_sentence([*SCORES, *PROSE])
 
 
 def test_chart_draws_every_score_at_its_percentage_with_its_interval():
@@ -60,6 +107,43 @@ def test_chart_draws_every_score_at_its_percentage_with_its_interval():
     assert [round(v, 6) for v in base.error_x.array] == [7.0, 3.5]
     assert [round(v, 6) for v in base.error_x.arrayminus] == [9.0, 6.5]
     assert base.marker.color == "var(--tb-base)"
+
+
+def test_bits_per_byte_have_an_axis_of_their_own_beneath():
+    figure = score_chart([*SCORES, *PROSE], COLOURS, "merge")
+    on = {trace.xaxis for trace in figure.data if max(trace.x) < 10}
+    assert len(on) == 1
+    bits = figure.layout[f"xaxis{on.pop()[1:]}"]
+    assert "less is better" in bits.title.text
+    assert bits.ticksuffix is None
+    upper, lower = sorted([figure.layout.yaxis.domain, figure.layout.yaxis2.domain], reverse=True)
+    assert 0 <= lower[0] < lower[1] <= upper[0] < upper[1] <= 1
+    assert next(t for t in figure.data if max(t.x) < 10).yaxis == bits.anchor
+    assert figure.layout[f"yaxis{bits.anchor[1:]}"].domain == lower
+    base = next(t for t in figure.data if list(t.x) == [1.8342])
+    assert base.error_x.array[0] == pytest.approx(0.0491)
+    assert "bits per byte" in base.hovertemplate
+
+
+def test_one_kind_of_score_needs_one_axis():
+    for scores in (SCORES, PROSE):
+        figure = score_chart(scores, COLOURS, "merge")
+        assert {trace.xaxis for trace in figure.data} == {"x"}
+        assert "xaxis2" not in figure.layout.to_plotly_json()
+
+
+def test_names_of_any_length_leave_the_chart_readable():
+    long = "models--somebody--" + "very-" * 30 + "long"
+    figure = score_chart([Score(long, long, 0.5, 0.4, 0.6)], {long: "--tb-base"}, "merge")
+    assert len(figure.data[0].name) <= 48
+    assert len(figure.layout.yaxis.ticktext[0]) <= 16
+
+
+def test_a_model_measured_by_itself_needs_no_role():
+    score = {"model": "a/b/some-model", "probe": "shoes", "metric": "accuracy"}
+    rows, colours = measured([{**score, "score": 0.5, "low": 0.4, "high": 0.6, "n": 100}])
+    assert [row.model for row in rows] == ["some-model"]
+    assert set(colours) == {"some-model"}
 
 
 def test_no_two_models_of_a_probe_lie_on_the_same_line():
