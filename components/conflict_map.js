@@ -50,7 +50,7 @@ const [alert, work, empty] = [".tb-alert", ".tb-map-work", ".tb-empty"].map((nam
 function receive() {
   const value = props.value ?? { state: "empty" };
   const is = (name) => value.state === name;
-  if (is("map")) take(readMap(value));
+  if (is("map")) take(readMap(JSON.parse(value.payload)));
   alert.hidden = !is("problem");
   alert.querySelector("b").textContent = value.message ?? "";
   alert.querySelector("span").textContent = value.hint ?? "";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -76,7 +77,9 @@ def update(state: MapState) -> Any:
     if state.problem is not None:
         return {"state": "problem", "message": state.problem.message, "hint": state.problem.hint}
     if state.report is not None:
-        return map_payload(state.report, _voters(state.asked.get("question")))
+        payload = map_payload(state.report, _voters(state.asked.get("question")))
+        # As one string: Gradio clones values piece by piece whenever anything on the page changes.
+        return {"state": "map", "payload": json.dumps(payload, ensure_ascii=False, separators=(",", ":"))}
     if state.fraction is not None:
         return {"state": "loading", "fraction": state.fraction, "message": state.message}
     return gr.skip()

@@ -90,12 +90,11 @@ function makeCurve(svg) {
     parts.dot.setAttribute("cx", x);
     parts.dot.setAttribute("cy", y);
     parts.kept.setAttribute("d", `M${at.left} ${at.y(0)}H${x}`);
-    const near = x > at.width - 90;
-    // Above the line near the bottom, below it near the top: never over the edge, seldom over a line.
-    const beneath = y < (at.height - at.bottom) / 2;
-    parts.value.setAttribute("x", x + (near ? -11 : 11));
-    parts.value.setAttribute("y", beneath ? y + 19 : y - 9);
-    parts.value.setAttribute("text-anchor", near ? "end" : "start");
+    // Curves rise: there is room to the upper left, and near the left end, where that is outside, to the upper right.
+    const right = x < at.left + 52;
+    parts.value.setAttribute("x", x + (right ? 9 : -9));
+    parts.value.setAttribute("y", Math.max(y - 8, 12));
+    parts.value.setAttribute("text-anchor", right ? "start" : "end");
     parts.value.textContent = value === null ? "" : value < 0.1 ? finely(value) : percent(value);
   }
 

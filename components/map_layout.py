@@ -16,19 +16,17 @@ EASILY_READ = 20  # columns; above this, numbered parts of a layer share a colum
 OTHER = "other"
 
 _PARAMETER = re.compile(r"(weight|bias|g_idx|scales?|gamma|beta)", re.IGNORECASE)
+_CROSS = re.compile(r"cross|encdec|encoder_attn|encoder_attention")
 _EXPERTS = re.compile(r"experts?", re.IGNORECASE)
 
-# (what the module's name holds, label), in the order data flows through a layer. The first that matches is taken.
+# (what the module's name holds, label), in the order data flows through a layer. The first that matches is taken;
+# "cross" roles are for modules of a decoder that look at the encoder, the others for all else.
 _ROLES: tuple[tuple[str, str], ...] = (
     (
         r"^(layer\.0\.layer_norm|input_layernorm|layernorm_before|ln_?1|norm_?1|layer_norm1"
         r"|(attention|attn|self_attn)_(layer_)?norm|self_attn_layer_norm)$",
         "norm 1",
     ),
-    (r"(cross|encdec|encoder_attn|encoder_attention).*\.(q|query|q_proj|to_q|wq)$", "cross.q"),
-    (r"(cross|encdec|encoder_attn|encoder_attention).*\.(k|key|k_proj|to_k|wk)$", "cross.k"),
-    (r"(cross|encdec|encoder_attn|encoder_attention).*\.(v|value|v_proj|to_v|wv)$", "cross.v"),
-    (r"(cross|encdec|encoder_attn|encoder_attention).*\.(o|o_proj|out_proj|to_out|dense)$", "cross.o"),
     (r"(^|\.)(w?qkv|qkv_proj|query_key_value|c_attn|in_proj|in_proj_weight)$", "attn.qkv"),
     (r"(^|\.)(q|query|q_proj|q_lin|to_q|wq|query_proj)$", "attn.q"),
     (r"(^|\.)q_?norm$", "attn.q norm"),
@@ -40,11 +38,17 @@ _ROLES: tuple[tuple[str, str], ...] = (
         "attn.o",
     ),
     (r"(^|\.)attention\.output\.layernorm$", "attn.norm"),
+    (r"(^|\.)(q|query|q_proj|to_q|wq)$", "cross.q"),
+    (r"(^|\.)(k|key|k_proj|to_k|wk)$", "cross.k"),
+    (r"(^|\.)(v|value|v_proj|to_v|wv)$", "cross.v"),
+    (r"(^|\.)(o|o_proj|out_proj|to_out(\.0)?|dense)$", "cross.o"),
+    (r"layer_?norm$", "cross.norm"),
     (
-        r"^(layer\.\d\.layer_norm|post_attention_layernorm|layernorm_after|ln_?2|norm_?2|layer_norm2"
+        r"^(layer\.1\.layer_norm|post_attention_layernorm|layernorm_after|ln_?2|norm_?2|layer_norm2"
         r"|(ffn|mlp|sa)_(layer_)?norm|pre_feedforward_layernorm)$",
         "norm 2",
     ),
+    (r"^layer\.2\.layer_norm$", "norm 3"),
     (r"(^|\.)(router(\..*)?|block_sparse_moe\.gate|mlp\.gate|moe\.gate)$", "router"),
     (r"experts.*\.(w1|gate_proj|gate)$", "experts.gate"),
     (r"experts.*\.gate_up_proj$", "experts.gate+up"),
@@ -128,7 +132,7 @@ def arrange(names: Sequence[str]) -> Arrangement:
     inside = [i for i, place in enumerate(places) if place.layer is not None]
     outside = [i for i, place in enumerate(places) if place.layer is None]
     rows = _rows([places[i] for i in inside])
-    modules = _modules([places[i].module for i in inside])
+    modules = _modules([places[i] for i in inside])
     columns = _columns(list(modules.values()))
     at_row = {(row.stack, row.layer): number for number, row in enumerate(rows)}
     at_column = {column.module: number for number, column in enumerate(columns)}
@@ -175,13 +179,26 @@ def _stack_words(stacks: Sequence[str]) -> list[str]:
     return words if len(set(words)) == len(words) and all(words) else list(stacks)
 
 
-def _modules(found: Sequence[str]) -> dict[str, str]:
+def _modules(places: Sequence[Place]) -> dict[str, str]:
     """Module of a tensor → the module its column stands for."""
-    unique = list(dict.fromkeys(found))
+    unique = list(dict.fromkeys(place.module for place in places))
     kept = {module: _bare(module, numbers=True) for module in unique}
-    if len(set(kept.values())) <= EASILY_READ:
-        return kept
-    return {module: _bare(module, numbers=False) for module in unique}
+    if len(set(kept.values())) > EASILY_READ:
+        kept = {module: _bare(module, numbers=False) for module in unique}
+    # Modules of one role that never stand in one layer share a column: T5 numbers the parts of its layers, and its
+    # decoder has one more.
+    layers: dict[str, set[tuple[str, int | None]]] = {}
+    for place in places:
+        layers.setdefault(kept[place.module], set()).add((place.stack, place.layer))
+    first: dict[str, str] = {}
+    stands_for = {}
+    for module, found in layers.items():
+        role = _role(module)[1] or module
+        leader = first.setdefault(role, module)
+        if leader != module and layers[leader].isdisjoint(found):
+            layers[leader] |= found
+            stands_for[module] = leader
+    return {module: stands_for.get(bare, bare) for module, bare in kept.items()}
 
 
 def _bare(module: str, *, numbers: bool) -> str:
@@ -212,8 +229,9 @@ def _columns(modules: Sequence[str]) -> tuple[Column, ...]:
 def _role(module: str) -> tuple[int, str]:
     """(place in the flow through a layer, label or "" where the module is none we know)."""
     lower = module.lower()
+    crossing = bool(_CROSS.search(lower))
     for place, (pattern, label) in enumerate(_ROLES):
-        if re.search(pattern, lower):
+        if label.startswith("cross.") == crossing and re.search(pattern, lower):
             return place, label
     for place, (pattern, label) in enumerate(_LAST_ROLES):
         if re.search(pattern, lower):

@@ -53,7 +53,6 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
     names = model_names(report.models)
     null = chance(len(report.models) if voters is None else voters, report.density)
     return {
-        "state": "map",
         "models": _models(report, names),
         "density": list(report.density),
         "rows": _rows(arranged),

@@ -39,7 +39,7 @@ function geometryOf(map, width, font) {
   return {
     width, rows, columns, left, right, means, plotWidth, rowHeight, columnWidth, columnsHeight, gap, labels, turned,
     plotHeight: Math.round(rowHeight * rows), narrow,
-    everyRow: Math.max(1, Math.ceil(13 / Math.max(rowHeight, 1))),
+    everyRow: Math.max(1, Math.ceil(15 / Math.max(rowHeight, 1))),
     everyColumn: Math.max(1, Math.ceil(12 / Math.max(columnWidth, 1))),
   };
 }
@@ -77,8 +77,7 @@ function makePicture(root) {
         const starts = number === 0 || map.rows[number - 1].stack !== row.stack;
         since = starts ? 0 : since + 1;
         const label = node("span", starts ? "tb-map-stack" : "", since % geometry.everyRow ? "" : row.label);
-        label.style.top = `${number * geometry.rowHeight}px`;
-        label.style.height = label.style.lineHeight = `${geometry.rowHeight}px`;
+        label.style.top = `${(number + 0.5) * geometry.rowHeight}px`;
         return label;
       }),
     );
@@ -183,7 +182,7 @@ function makePicture(root) {
     const values = picture.values(map, mode, share);
     const range = rangeOf(mode, fitted, values.cells, values.solid);
     const stops = stopsOf(mode);
-    legend(mode, range, stops);
+    legend(mode, range, stops, values.cells);
     for (const [cell, block] of picture.blocks) {
       const value = values.cells[cell];
       block.dataset.empty = value === null;

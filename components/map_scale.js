@@ -36,8 +36,9 @@ function rounded(low, high) {
 function rangeOf(mode, fitted, values, solid) {
   const { diverging } = MEASURES[mode];
   if (!fitted) return diverging ? [-0.5, 0.5] : [0, 1];
-  let kept = values.filter((value, cell) => value !== null && solid[cell]);
-  if (!kept.length) kept = values.filter((value) => value !== null);
+  const known = values.filter((value) => value !== null);
+  const firm = values.filter((value, cell) => value !== null && solid[cell]);
+  const kept = firm.length * 2 >= known.length ? firm : known;
   if (!kept.length) return diverging ? [-0.1, 0.1] : [0, 1];
   const low = kept.reduce((a, b) => Math.min(a, b));
   const high = kept.reduce((a, b) => Math.max(a, b));
@@ -54,13 +55,15 @@ function makeLegend(root) {
     root.querySelector(name),
   );
   const last = {};
-  return (mode, [from, to], stops) => {
+  return (mode, [from, to], stops, values) => {
     const span = 100 * (to - from);
     const digits = span < 0.5 ? 2 : span < 5 ? 1 : 0;
     const { diverging, unit: words } = MEASURES[mode];
+    const below = values.some((value) => value !== null && value < from - 1e-9) ? "≤ " : "";
+    const above = values.some((value) => value !== null && value > to + 1e-9) ? "≥ " : "";
     const said = {
-      low: diverging ? points(from, digits) : (100 * from).toFixed(digits),
-      high: diverging ? `${points(to, digits)} points` : percent(to, digits),
+      low: below + (diverging ? points(from, digits) : (100 * from).toFixed(digits)),
+      high: above + (diverging ? `${points(to, digits)} points` : percent(to, digits)),
       unit: words,
       ramp: `linear-gradient(to right, ${stops.join(", ")})`,
     };
