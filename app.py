@@ -9,6 +9,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import gradio as gr
 
 from components import (
+    card_editor,
     conflict_map,
     downloads,
     drilldown,
@@ -60,6 +61,7 @@ def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
                     measured = measuring.build(page, workspace)
                 with gr.Column(elem_classes=["tb-panel"]):
                     published = publish.build(page, publisher)
+        card_editor.build(page, workspace, published.read)
         parts = Parts(
             models=models,
             editor=editor,

@@ -13,13 +13,13 @@ from components import wording
 from components.downloads import Tickets, offer
 from components.page import CHANGE, QUICK, Page
 from components.pushes import Push, Pushes
-from components.runs import known_owner
+from components.run_folder import finished_folder, owned_run
+from components.visitor import visitor_token
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.hub import HubClient
 from merge_core.jobs import Job
 
-LONGEST_CARD = 200_000  # characters shown; a card quotes its parents' cards, which are strangers'
 _REPOSITORY = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}")
 
 _FILES = """<div class="tb-downloads" hidden>
@@ -42,26 +42,18 @@ class Files(gr.HTML):
 
 @dataclass(frozen=True)
 class Publish:
-    """What the page sets when a run is selected, in the order of `shown`."""
+    """What the page sets when a run is selected; `read` opens the model card."""
 
     body: gr.Column
     empty: gr.Markdown
+    read: gr.Button
     files: Files
-    card: gr.Markdown
     status: gr.Markdown
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `Publisher.shown`."""
-        return [self.empty, self.body, self.files, self.card, self.status]
-
-
-def finished_folder(job: Job | None, workspace: Workspace) -> Path | None:
-    """Where a finished merge lies; None where there is none (any more)."""
-    if job is None or job.state != "done" or not (job.result or {}).get("model"):
-        return None
-    folder = workspace.store.root / str((job.result or {})["model"])
-    return folder if folder.is_dir() else None
+        return [self.empty, self.body, self.files, self.status]
 
 
 def check_repository(name: str) -> str:
@@ -105,19 +97,16 @@ class Publisher:
         """Updates for `Publish.outputs` once `job` is selected."""
         folder = finished_folder(job, self.workspace)
         if folder is None or job is None:
-            return [gr.Markdown(visible=True), gr.Column(visible=False), None, "", ""]
+            return [gr.Markdown(visible=True), gr.Column(visible=False), None, ""]
         name = f"tiebreak-{job.id[:8]}"
         files = {**offer(folder, self.tickets.give(folder, name)), "name": name}
-        card = folder / "README.md"
-        text = _without_front_matter(card.read_text()[:LONGEST_CARD]) if card.is_file() else ""
         status = status_words(self.pushes.get(job.id))
-        return [gr.Markdown(visible=False), gr.Column(visible=True), files, text, status]
+        return [gr.Markdown(visible=False), gr.Column(visible=True), files, status]
 
     def push(self, run: str, owner: str, name: str, private: bool, pull: bool, token: str | None) -> str:
         """Begin an upload and say how it goes."""
         try:
-            job = self.workspace.store.get(run, known_owner(owner))
-            folder = finished_folder(job, self.workspace)
+            folder = finished_folder(owned_run(self.workspace, run, owner), self.workspace)
             if folder is None:
                 raise UserError("There is no finished run to push.", "Select one, or merge first.")
             if not token:
@@ -132,7 +121,7 @@ class Publisher:
 
     def status(self, run: str, owner: str) -> str:
         """How the selected run's upload goes."""
-        if self.workspace.store.get(run, known_owner(owner)) is None:
+        if owned_run(self.workspace, run, owner) is None:
             return ""
         return status_words(self.pushes.get(run))
 
@@ -151,11 +140,6 @@ def local_token() -> str | None:
     return get_token()
 
 
-def _without_front_matter(card: str) -> str:
-    """A card without its YAML head, which is for machines."""
-    return re.sub(r"\A---\n.*?\n---\n", "", card, count=1, flags=re.DOTALL)
-
-
 def build(page: Page, publisher: Publisher) -> Publish:
     """The panel, wired to the selected run."""
     workspace = publisher.workspace
@@ -166,9 +150,10 @@ def build(page: Page, publisher: Publisher) -> Publish:
             "The weights, the recipe, the parents at their commits, licences, these scores and what the map shows.",
             elem_classes=["tb-quiet"],
         )
+        read = gr.Button(
+            "Read and edit the model card", size="sm", elem_classes=["tb-small"], elem_id="tb-card-open"
+        )
         files = Files(elem_id="tb-files")
-        with gr.Accordion("Model card", open=False, elem_classes=["tb-fold"], elem_id="tb-card-fold"):
-            card = gr.Markdown("", sanitize_html=True, elem_id="tb-card")
         with gr.Accordion("Push to the Hub", open=False, elem_classes=["tb-fold"], elem_id="tb-push-fold"):
             name = gr.Textbox(
                 label="Repository", placeholder="owner/name", max_lines=1, elem_id="tb-repository"
@@ -179,17 +164,13 @@ def build(page: Page, publisher: Publisher) -> Publish:
             status = gr.Markdown("", elem_id="tb-push-status", elem_classes=["tb-quiet"])
             moving = gr.Timer(1.0, active=False)
 
-    fields = [page.run, page.owner, name, private, pull]
-    if workspace.on_space:
+    def pushed(
+        run: str, owner: str, name: str, private: bool, pull: bool, request: gr.Request
+    ) -> tuple[str, Any]:
+        token = visitor_token(request) if workspace.on_space else local_token()
+        return publisher.push(run, owner, name, private, pull, token), gr.Timer(active=True)
 
-        def pushed(*values: Any, token: gr.OAuthToken | None) -> tuple[str, Any]:
-            return publisher.push(*values, token.token if token else None), gr.Timer(active=True)
-    else:
-
-        def pushed(*values: Any) -> tuple[str, Any]:  # type: ignore[misc]
-            return publisher.push(*values, local_token()), gr.Timer(active=True)
-
-    push.click(pushed, fields, [status, moving], **CHANGE)
+    push.click(pushed, [page.run, page.owner, name, private, pull], [status, moving], **CHANGE)
 
     def ticked(run: str, owner: str) -> tuple[str, Any]:
         going = publisher.pushes.get(run)
@@ -197,4 +178,4 @@ def build(page: Page, publisher: Publisher) -> Publish:
         return publisher.status(run, owner), gr.Timer(active=False) if over else gr.skip()
 
     moving.tick(ticked, [page.run, page.owner], [status, moving], **QUICK)
-    return Publish(body, empty, files, card, status)
+    return Publish(body, empty, read, files, status)
