@@ -54,9 +54,17 @@ def counterpart(checkpoint: Checkpoint, name: str) -> TensorSpec | None:
     return found
 
 
-def stored_tied_copies(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Output embeddings that a tied model stores although they repeat its input embedding: to be counted once."""
-    if not is_tied(checkpoint):
-        return ()
-    shapes = {spec.shape for name, spec in checkpoint.specs.items() if name.endswith(_INPUT_EMBEDDINGS)}
-    return tuple(n for n, s in checkpoint.specs.items() if is_output_embedding(n) and s.shape in shapes)
+def repeated_embedding(checkpoint: Checkpoint, name: str) -> str | None:
+    """The input embedding that `name`, an output embedding which a tied model stores all the same, repeats; else None.
+
+    Such a copy must be counted once.
+    """
+    if not is_output_embedding(name) or not is_tied(checkpoint):
+        return None
+    shape = checkpoint.specs[name].shape
+    same = (
+        each
+        for each, spec in checkpoint.specs.items()
+        if each.endswith(_INPUT_EMBEDDINGS) and spec.shape == shape
+    )
+    return next(same, None)

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from merge_core.budget import divide
 from merge_core.errors import UserError
 from merge_core.kernels import dtypes
 from merge_core.output import OutputFolder
@@ -118,6 +119,10 @@ class Pool:
         self._executor.shutdown()
 
 
+def _in_turn(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return [function(item) for item in items]
+
+
 class _Work:
     """One run of a merge: what is left to do, and how far it is."""
 
@@ -134,7 +139,6 @@ class _Work:
         self._output = output
         self._progress = progress
         self._cancelled = cancelled
-        self._threads = threads
         self._started = time.monotonic()
         self._told = 0.0
         self._message = "starting"
@@ -144,9 +148,9 @@ class _Work:
         self.total = sum(p.size for p in pieces)
         self.finished = sum(p.size for p in pieces if p in output.done)
         self._at_start = self.finished
-        largest = max((self._piece_bytes(p) for p in pieces), default=0)
-        self._reader = VectorReader(plan, keep_mapped=largest * threads <= memory // 2)
-        self._pool = Pool(threads, self._tell)
+        budget = divide(memory, threads, len(plan.models) + 1)
+        self._reader = VectorReader(plan, budget)
+        self._pool = Pool(budget.threads, self._tell)
 
     def run(self) -> None:
         """Do everything that is not done yet."""
@@ -173,47 +177,42 @@ class _Work:
         if not left:
             return
         self._message = "ranking magnitudes over the whole model"
-        reader = VectorReader(self._plan)
-        trim = measure_trim(rule, reader, scope, self._pool.each)
+        trim = measure_trim(rule, self._reader, scope, self._pool.each)
         trim.before.update(self._tied_copies(tensors, trim))
-        self._pool.each(lambda p: self._combine(p, trim, reader), left)
+        self._pool.each(lambda p: self._combine(p, trim), left)
 
     def _tied_copies(self, tensors: list[tuple[int, TensorPlan]], trim: ScopeTrim) -> dict[Piece, list[int]]:
         """A stored copy of a tied tensor is cut where the tensor it copies is."""
-        copies = {}
-        for i, tensor in tensors:
-            if tensor.counted:
-                continue
-            original = next(
-                j for j, t in tensors if t.counted and t.shape == tensor.shape and "embed" in t.name
-            )
-            for piece in pieces_of(i, tensor):
-                copies[piece] = trim.before[Piece(original, piece.start, piece.stop)]
-        return copies
+        numbers = {t.name: i for i, t in tensors}
+        return {
+            piece: trim.before[replace(piece, tensor=numbers[tensor.repeats])]
+            for i, tensor in tensors
+            if tensor.repeats is not None
+            for piece in pieces_of(i, tensor)
+        }
 
     def _merge_by_tensor(self, tensors: list[tuple[int, TensorPlan]]) -> None:
-        """Tensors of several pieces one after the other, all threads on each; the others whole, a thread each."""
-        large = [(i, t) for i, t in tensors if len(pieces_of(i, t)) > 1]
-        small = [pieces_of(i, t)[0] for i, t in tensors if len(pieces_of(i, t)) == 1]
-        for number, tensor in large:
-            pieces = pieces_of(number, tensor)
-            left = [p for p in pieces if p not in self._output.done]
-            if left:
-                trim = self._measure(tensor, pieces, self._pool.each)
-                self._pool.each(lambda p, trim=trim: self._combine(p, trim, self._reader), left)
-        left = [p for p in small if p not in self._output.done]
-        self._pool.each(self._merge_small, left)
+        """Tensors that would keep one thread busy for too long by all; the others a thread each, largest first."""
+        share = sum(t.numel for _, t in tensors) // (2 * self._reader.budget.threads)
+        for number, tensor in tensors:
+            if tensor.numel > share:
+                self._merge_tensor(number, self._pool.each)
+        rest = sorted((t.numel, -i) for i, t in tensors if t.numel <= share)
+        self._pool.each(lambda i: self._merge_tensor(i, _in_turn), [-i for _, i in reversed(rest)])
 
-    def _merge_small(self, piece: Piece) -> None:
-        tensor = self._plan.tensors[piece.tensor]
-        trim = self._measure(tensor, [piece], lambda function, items: [function(i) for i in items])
-        self._combine(piece, trim, self._reader)
+    def _merge_tensor(self, number: int, each: Any) -> None:
+        tensor = self._plan.tensors[number]
+        pieces = pieces_of(number, tensor)
+        left = [p for p in pieces if p not in self._output.done]
+        if left:
+            trim = self._measure(tensor, pieces, each)
+            each(lambda p: self._combine(p, trim), left)
 
     def _measure(self, tensor: TensorPlan, pieces: list[Piece], each: Any) -> ScopeTrim | None:
         rule = self._plan.trim(tensor)
         return measure_trim(rule, self._reader, pieces, each) if rule else None
 
-    def _combine(self, piece: Piece, trim: ScopeTrim | None, reader: VectorReader) -> None:
+    def _combine(self, piece: Piece, trim: ScopeTrim | None) -> None:
         """Compute and write one piece."""
         tensor = self._plan.tensors[piece.tensor]
         function = self._plan.method.function
@@ -223,7 +222,7 @@ class _Work:
         filled = 0
         position = tensor.offset + piece.start * itemsize
         self._message = tensor.name
-        for start, base, merged in self._merged(piece, trim, reader, function, settings):
+        for start, base, merged in self._merged(piece, trim, function, settings):
             del start
             result = merged if base is None else np.add(base, merged, out=merged)
             n = result.size
@@ -237,20 +236,19 @@ class _Work:
             filled += n
         if filled:
             self._output.write(tensor.shard, position, room[:filled])
-        reader.release(piece)
         self._output.finish(piece, piece.size * itemsize)
         with self._count_lock:
             self.finished += piece.size
 
     def _merged(
-        self, piece: Piece, trim: ScopeTrim | None, reader: VectorReader, function: Any, settings: Any
+        self, piece: Piece, trim: ScopeTrim | None, function: Any, settings: Any
     ) -> Iterator[tuple[int, Array | None, Array]]:
         """(start, base's entries or None, merged entries) of consecutive runs of a piece."""
         if trim is None:
-            for chunk in reader.chunks(piece):
+            for chunk in self._reader.chunks(piece):
                 yield chunk.start, chunk.base, function(chunk.vectors, **settings)
             return
-        for chunk, start, vectors, trimmed in trimmed_segments(trim, reader, piece):
+        for chunk, start, vectors, trimmed in trimmed_segments(trim, self._reader, piece):
             base = None if chunk.base is None else chunk.base[start : start + vectors.shape[1]]
             yield chunk.start + start, base, function(vectors, trimmed=trimmed, **settings)
 
@@ -262,11 +260,6 @@ class _Work:
         self._output.finish(piece, tensor.nbytes if piece.start == 0 else 0)
         with self._count_lock:
             self.finished += piece.size
-
-    def _piece_bytes(self, piece: Piece) -> int:
-        tensor = self._plan.tensors[piece.tensor]
-        specs = [*tensor.sources, *([tensor.base] if tensor.base else [])]
-        return sum(s.nbytes * piece.size // max(tensor.numel, 1) for s in specs)
 
     def _check(self) -> None:
         if self._pool.stop.is_set() or (self._cancelled is not None and self._cancelled()):

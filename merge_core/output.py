@@ -1,8 +1,8 @@
-"""The output folder: it appears under its final name only when complete, and a killed merge finds its finished pieces again.
+"""The output folder: it appears under its name only when complete, and a killed merge finds its finished pieces again.
 
-While a merge runs, everything lies in a hidden folder beside the final one. A journal there names the pieces whose bytes
-have reached the disk: data is synchronised first, then the journal, so that after a power loss no piece is believed that is
-not there.
+While a merge runs, everything lies in a hidden folder beside the final one. A journal there names the pieces whose
+bytes have reached the disk: data is synchronised first, then the journal, so that after a power loss no piece is
+believed that is not there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from merge_core.errors import UserError
-from merge_core.plan import MergePlan, Shard
+from merge_core.layout import Shard
+from merge_core.plan import MergePlan
 from merge_core.vectors import Piece
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -90,7 +91,7 @@ class OutputFolder:
 
     def write(self, shard: int, offset: int, data: Array) -> None:
         """Write bytes of a piece."""
-        view = memoryview(data).cast("B")
+        view = memoryview(data.data).cast("B")
         while view.nbytes:
             written = os.pwrite(self._files[shard], view, offset)
             view = view[written:]

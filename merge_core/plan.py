@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from merge_core.checkpoint import Checkpoint, TensorSpec, build_header
+from merge_core import __version__
+from merge_core.checkpoint import Checkpoint, TensorSpec
+from merge_core.correspondence import counterpart, is_derived, repeated_embedding
 from merge_core.errors import UserError
 from merge_core.layers import layer_count, locate
-from merge_core.methods import METHODS, Method
+from merge_core.layout import Shard, Stored, lay_out
+from merge_core.methods import METHODS, Method, Parameter
 from merge_core.methods.trimming import TrimRule
 from merge_core.recipe import ModelRef, Recipe, write_recipe
+from merge_core.recipe.published import published_recipe
 
+FORMAT = 1  # raise it when the same plan comes to mean other bytes
 SHARD_BYTES = 5 * 10**9
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 DTYPE_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -32,7 +37,7 @@ class TensorPlan:
         sources: one per model, in the plan's model order. A copied tensor has one source and no settings.
         settings: the method's parameters for this tensor; per-model ones are float64 [models].
         shard, offset: which output file, and the byte where the tensor starts in it.
-        counted: False for a tied copy, which a whole-model statistic must not count twice.
+        repeats: the tensor of which this is a tied copy, which a whole-model statistic must not count twice; or None.
     """
 
     name: str
@@ -43,7 +48,12 @@ class TensorPlan:
     settings: Mapping[str, Any] | None
     shard: int = 0
     offset: int = 0
-    counted: bool = True
+    repeats: str | None = None
+
+    @property
+    def counted(self) -> bool:
+        """Whether a statistic over the whole model counts it."""
+        return self.repeats is None
 
     @property
     def numel(self) -> int:
@@ -54,15 +64,6 @@ class TensorPlan:
     def nbytes(self) -> int:
         """How many bytes it takes in the output."""
         return self.numel * FLOATS[self.dtype] if self.settings is not None else self.sources[0].nbytes
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One output weight file: its name, its header (written first) and its size in bytes."""
-
-    file: str
-    header: bytes
-    size: int
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,10 @@ class MergePlan:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when an input's content, the recipe or the output's layout does."""
-        identities = [c.identity for c in (*self.models, *([self.base] if self.base else []))]
-        layout = [(s.file, s.size) for s in self.shards]
-        text = json.dumps([1, write_recipe(self.recipe), identities, layout])
+        """Changes with everything that decides a byte of the weight files: inputs, recipe, layout and program."""
+        inputs = [c.identity for c in self.models], self.base.identity if self.base else None
+        headers = [[s.file, hashlib.sha256(s.header).hexdigest()] for s in self.shards]
+        text = json.dumps([__version__, FORMAT, write_recipe(self.recipe), inputs, headers])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def trim(self, tensor: TensorPlan) -> TrimRule | None:
@@ -142,45 +143,46 @@ def make_plan(
     base = checkpoints[recipe.base] if recipe.base is not None and method.space == "delta" else None
     entries = [e for e in recipe.models if method.space == "weight" or e.ref != recipe.base]
     # In an order of the plan's own: a sum of floats must not depend on how the models were listed.
-    order = sorted(
-        range(len(entries)), key=lambda i: (checkpoints[entries[i].ref].identity, str(entries[i].ref))
-    )
+    order = sorted(range(len(entries)), key=lambda i: str(entries[i].ref))
     refs = [entries[i].ref for i in order]
     models = tuple(checkpoints[r] for r in refs)
     template = base or models[order.index(0)]
     layers = layer_count(template.specs)
+    wanted = recipe.out_dtype or recipe.dtype
 
-    tensors = []
-    for name in sorted(template.specs):
-        spec = template.specs[name]
-        if spec.dtype not in FLOATS:
-            tensors.append(TensorPlan(name, spec.shape, spec.dtype, None, (spec,), None))
-            continue
-        place = locate(name)
-        settings = {
-            _argument(p.name): (
-                np.array(
-                    [recipe.value(p, model=r, tensor=name, layer=place.layer, layers=layers) for r in refs],
-                    np.float64,
-                )
-                if p.per_model
-                else recipe.value(p, model=None, tensor=name, layer=place.layer, layers=layers)
-            )
+    def settings_of(name: str) -> dict[str, Any]:
+        layer = locate(name).layer
+
+        def value(parameter: Parameter, model: ModelRef | None) -> Any:
+            return recipe.value(parameter, model=model, tensor=name, layer=layer, layers=layers)
+
+        said = {
+            p.argument: np.array([value(p, r) for r in refs], np.float64) if p.per_model else value(p, None)
             for p in method.parameters
         }
-        wanted = recipe.out_dtype or recipe.dtype
+        return method.resolve(said)
+
+    tensors = []
+    for name, spec in sorted(template.specs.items()):
+        if spec.dtype not in FLOATS or is_derived(name):
+            tensors.append(TensorPlan(name, spec.shape, spec.dtype, None, (spec,), None))
+            continue
         tensors.append(
             TensorPlan(
                 name=name,
                 shape=spec.shape,
                 dtype=DTYPE_NAMES[wanted] if wanted else spec.dtype,
                 base=spec if base else None,
-                sources=tuple(find_tensor(m, name) for m in models),
-                settings=settings,
-                counted=not (is_tied(template) and name in _tied_names(template)),
+                sources=tuple(_source(m, name) for m in models),
+                settings=settings_of(name),
+                repeats=repeated_embedding(template, name),
             )
         )
-    placed, shards = _lay_out(tensors, shard_bytes)
+    commits = {c.ref: c.commit for c in checkpoints.values()}
+    ordered = replace(recipe, models=tuple(entries[i] for i in order))
+    metadata = {"format": "pt", "merge": write_recipe(published_recipe(ordered, commits))}
+    stored = [Stored(t.name, t.dtype, t.shape, t.nbytes) for t in tensors]
+    places, shards = lay_out(stored, shard_bytes, metadata)
     plan = MergePlan(
         recipe=recipe,
         method=method,
@@ -188,75 +190,18 @@ def make_plan(
         models=models,
         names=tuple(str(r) for r in refs),
         listed=tuple(order.index(i) for i in range(len(entries))),
-        tensors=tuple(placed),
-        shards=tuple(shards),
+        tensors=tuple(replace(t, shard=places[t.name][0], offset=places[t.name][1]) for t in tensors),
+        shards=shards,
     )
     _require_one_model_scope(plan)
     return plan
 
 
-def is_tied(checkpoint: Checkpoint) -> bool:
-    """Whether the model shares its input and output embeddings."""
-    return bool(checkpoint.config.get("tie_word_embeddings"))
-
-
-def find_tensor(checkpoint: Checkpoint, name: str) -> TensorSpec:
-    """The tensor of that name; for a tied output embedding that is not stored, the input embedding it shares."""
-    if name in checkpoint.specs:
-        return checkpoint.specs[name]
-    shared = (
-        next((n for n in _embedding_names(checkpoint)), None) if name.endswith("lm_head.weight") else None
-    )
-    if shared is None:
+def _source(checkpoint: Checkpoint, name: str) -> TensorSpec:
+    found = counterpart(checkpoint, name)
+    if found is None:
         raise UserError(f"{checkpoint.ref} has no tensor {name}.", "Pick models of the same architecture.")
-    return checkpoint.specs[shared]
-
-
-def _embedding_names(checkpoint: Checkpoint) -> list[str]:
-    endings = (
-        "embed_tokens.weight",
-        "wte.weight",
-        "word_embeddings.weight",
-        "shared.weight",
-        "embed_in.weight",
-    )
-    return [n for n in checkpoint.specs if n.endswith(endings)]
-
-
-def _tied_names(checkpoint: Checkpoint) -> list[str]:
-    """Output embeddings that are stored although they share an input embedding of the same shape."""
-    shapes = {checkpoint.specs[n].shape for n in _embedding_names(checkpoint)}
-    return [n for n, s in checkpoint.specs.items() if n.endswith("lm_head.weight") and s.shape in shapes]
-
-
-def _argument(parameter: str) -> str:
-    return f"{parameter}_" if parameter == "lambda" else parameter
-
-
-def _lay_out(tensors: Sequence[TensorPlan], shard_bytes: int) -> tuple[list[TensorPlan], list[Shard]]:
-    """Place tensors in shards, in order; a tensor larger than a shard gets one of its own."""
-    groups: list[list[TensorPlan]] = [[]]
-    room = shard_bytes
-    for tensor in tensors:
-        if groups[-1] and tensor.nbytes > room:
-            groups.append([])
-            room = shard_bytes
-        groups[-1].append(tensor)
-        room -= tensor.nbytes
-    placed, shards = [], []
-    for number, group in enumerate(groups):
-        header = build_header([(t.name, t.dtype, t.shape) for t in group], {"format": "pt"})
-        offset = len(header)
-        for tensor in group:
-            placed.append(replace(tensor, shard=number, offset=offset))
-            offset += tensor.nbytes
-        file = (
-            "model.safetensors"
-            if len(groups) == 1
-            else f"model-{number + 1:05}-of-{len(groups):05}.safetensors"
-        )
-        shards.append(Shard(file, header, offset))
-    return placed, shards
+    return found
 
 
 def _require_one_model_scope(plan: MergePlan) -> None:
@@ -273,7 +218,7 @@ def _require_one_model_scope(plan: MergePlan) -> None:
         )
         if not same:
             raise UserError(
-                "parameters: density, trim_scope and the election must be the same for every tensor when the trim ranks the "
-                "whole model; here a gradient or filter makes them vary.",
+                "parameters: density, trim_scope and the election must be the same for every tensor when the trim "
+                "ranks the whole model; here a gradient or filter makes them vary.",
                 "Say `trim_scope: tensor`, or give each model one density.",
             )

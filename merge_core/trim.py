@@ -1,8 +1,8 @@
-"""Exact trim thresholds: the k-th largest |τ| of each model within a scope, in memory that does not grow with the model.
+"""Exact trim thresholds: the k-th largest |τ| of each model within a scope, in memory that does not grow with it.
 
-A sample says where the threshold probably lies; one pass over the weights counts the bit patterns around it and, where the
-sample misled or the bracket was too wide, further passes narrow it down (see `kernels.rank`). The sample saves time and
-never decides anything.
+A sample says where the threshold probably lies; one pass over the weights counts the bit patterns around it and, where
+the sample misled or the bracket was too wide, further passes narrow it down (see `kernels.rank`). The sample saves time
+and never decides anything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from merge_core.kernels import rank
+from merge_core.kernels import moments, rank
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.vectors import Chunk, Piece, VectorReader
@@ -26,11 +26,11 @@ Result = TypeVar("Result")
 Each = Callable[[Callable[[Piece], Result], Sequence[Piece]], list[Result]]
 
 PATTERNS = int(MAGNITUDE) + 1  # magnitudes of float32, infinities and NaNs included
-BINS = 1 << 18  # of a bracket that a sample chose: wide enough for one pass, most of it never touched
-FEW_BINS = 1 << 11  # of a bracket in a small scope, where a further pass costs less than clearing bins
-SMALL_SCOPE = 1 << 16  # entries
-SAMPLE_STRIPS = 256
+SMALL_SCOPE = 1 << 16  # entries; below this a sample is not worth its while …
+FEW_BINS = 1 << 11  # … and a further pass costs less than clearing many counters
 SAMPLE_STRIP = 64
+MOST_STRIPS = 512
+COUNTED_BEFORE_FOLDING = 1 << 31  # entries; 32-bit counters cannot overflow
 NONE_KEPT = np.uint32(MAGNITUDE)  # above every finite magnitude
 
 
@@ -82,10 +82,10 @@ def find_thresholds(
     entries = sum(p.size for p in pieces)
     wanted = [min(entries, rule.kept(entries, float(q))) for q in rule.density]
     found: list[Threshold | None] = [_trivial(k, entries) for k in wanted]
-    bins = BINS if entries > SMALL_SCOPE else FEW_BINS
+    bins = reader.budget.bins if entries > SMALL_SCOPE else FEW_BINS
     brackets = {m: _bracket(0, PATTERNS, bins) for m, f in enumerate(found) if f is None}
     if brackets and entries > SMALL_SCOPE:
-        brackets = _guess(brackets, wanted, entries, reader, pieces)
+        brackets = _guess(brackets, wanted, entries, reader, pieces, bins)
     while brackets:
         counts = _count(brackets, reader, pieces, each)
         for m, (above, counted) in counts.items():
@@ -98,25 +98,66 @@ def find_thresholds(
     return [f for f in found if f is not None]
 
 
+class _Counters:
+    """One thread's counts: bins uint32 [models, widest], which are added to `total` before they could overflow."""
+
+    def __init__(self, brackets: dict[int, _Bracket], models: int, room: Array) -> None:
+        self.low = np.array([brackets[m].low if m in brackets else 0 for m in range(models)], np.uint32)
+        self.shift = np.array([brackets[m].shift if m in brackets else 0 for m in range(models)], np.uint32)
+        self.width = np.array([brackets[m].bins if m in brackets else 0 for m in range(models)], np.int64)
+        widest = int(self.width.max())
+        self.bins = room[: models * widest].reshape(models, widest)
+        self.bins[:] = 0
+        self.above = np.zeros(models, np.int64)
+        self.total: Array | None = None
+        self.entries = 0
+
+    def make_room(self, entries: int) -> None:
+        """Before `entries` more are counted."""
+        self.entries += entries
+        if self.entries >= COUNTED_BEFORE_FOLDING:
+            self.total = self.bins.astype(np.int64) if self.total is None else self.total + self.bins
+            self.bins[:] = 0
+            self.entries = entries
+
+    def sums(self) -> Array:
+        """Everything counted so far, [models, widest]."""
+        return self.bins if self.total is None else self.total + self.bins
+
+
+_rooms = (
+    threading.local()
+)  # each thread's counters, kept from scope to scope: fresh memory has to be cleared twice
+
+
 def _count(
     brackets: dict[int, _Bracket], reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]
 ) -> dict[int, tuple[int, Array]]:
-    """Per model: how many magnitudes lie above its bracket, and how many in each bin of it (int64)."""
-    searched = dict(brackets)
+    """Per model: how many magnitudes lie above its bracket, and how many in each bin of it."""
+    models = max(brackets) + 1
+    widest = max(b.bins for b in brackets.values())
     own = threading.local()
-    tables: list[dict[int, tuple[Array, Array]]] = []  # one per thread, so that none waits for another
+    tables: list[_Counters] = []  # one per thread, so that none waits for another
 
     def count(piece: Piece) -> None:
         if not hasattr(own, "table"):
-            own.table = {m: (np.zeros(1, np.int64), np.zeros(b.bins, np.int64)) for m, b in searched.items()}
+            room = getattr(_rooms, "counters", None)
+            if room is None or room.size < models * widest:
+                room = _rooms.counters = np.empty(models * widest, np.uint32)
+            own.table = _Counters(brackets, models, room)
             tables.append(own.table)
-        for chunk in reader.chunks(piece):
-            for m, b in searched.items():
-                above, bins = own.table[m]
-                above += rank.count_bracket(chunk.vectors[m], np.uint32(b.low), np.uint32(b.shift), bins)
+        t = own.table
+        for span in reader.spans(piece):
+            t.make_room(span.stop - span.start)
+            where = (span.address, span.stored, span.based, span.start, span.stop)
+            top = rank.scan_brackets(*where, t.low, t.shift, t.width, t.bins, t.above)
+            reader.require_finite(top, piece.tensor, span.start, span.stop)
 
     each(count, pieces)
-    return {m: (sum(int(t[m][0][0]) for t in tables), sum(t[m][1] for t in tables)) for m in searched}
+    counted = tables[0].sums()
+    for table in tables[1:]:
+        counted = np.add(counted, table.sums(), dtype=np.int64)
+    return {m: (sum(int(t.above[m]) for t in tables), counted[m, : b.bins]) for m, b in brackets.items()}
 
 
 def _trivial(kept: int, entries: int) -> Threshold | None:
@@ -131,49 +172,69 @@ def _guess(
     entries: int,
     reader: VectorReader,
     pieces: Sequence[Piece],
+    bins: int,
 ) -> dict[int, _Bracket]:
     """Brackets in which the thresholds lie with near certainty, from a fixed sample of the scope."""
-    samples: dict[int, list[Array]] = {m: [] for m in brackets}
-    step = entries / SAMPLE_STRIPS
-    strip = 0
-    seen = 0
-    for piece in pieces:
-        while strip < SAMPLE_STRIPS and (strip + 0.5) * step < seen + piece.size:
-            start = min(piece.start + int((strip + 0.5) * step) - seen, piece.stop - 1)
-            sample = Piece(piece.tensor, start, min(start + SAMPLE_STRIP, piece.stop))
-            for chunk in reader.chunks(sample):
-                for m, taken in samples.items():
-                    taken.append(chunk.vectors[m].view(np.uint32) & MAGNITUDE)
-            strip += 1
-        seen += piece.size
+    samples = _sample(entries, reader, pieces)
     guessed = {}
     for m in brackets:
-        patterns = np.sort(np.concatenate(samples[m]))[::-1]
+        size = samples.shape[1]
         share = wanted[m] / entries
-        # Eight standard deviations of a binomial count: neighbours within a strip are not independent.
-        slack = 8 * math.sqrt(patterns.size * share * (1 - share)) + 8
-        first = int(share * patterns.size - slack)
-        last = int(share * patterns.size + slack)
-        high = int(patterns[first]) if first >= 0 else PATTERNS - 1
-        low = int(patterns[last]) if last < patterns.size else 0
-        guessed[m] = _bracket(low, high + 1, BINS)
+        # Six standard deviations of a binomial count: neighbours within a strip are not independent.
+        slack = 6 * math.sqrt(size * share * (1 - share)) + 8
+        first = size - 1 - int(share * size - slack)
+        last = size - 1 - int(share * size + slack)
+        ordered = np.partition(samples[m], [max(0, last), min(first, size - 1)])
+        high = int(ordered[first]) if first < size else PATTERNS - 1
+        low = int(ordered[last]) if last >= 0 else 0
+        guessed[m] = _bracket(low, high + 1, bins)
     return guessed
+
+
+def _sample(entries: int, reader: VectorReader, pieces: Sequence[Piece]) -> Array:
+    """Bit patterns of magnitudes, uint32 [models, n], of strips that are spread evenly over the scope."""
+    strips = min(MOST_STRIPS, entries >> 10)
+    places = ((np.arange(strips) + 0.5) * (entries / strips)).astype(np.int64)
+    taken = []
+    seen = 0
+    for piece in pieces:
+        inside = places[(places >= seen) & (places < seen + piece.size)] - seen + piece.start
+        seen += piece.size
+        strip = min(SAMPLE_STRIP, piece.size)
+        if inside.size:
+            taken.append(reader.sample(piece, np.minimum(inside, piece.stop - strip), strip))
+    return np.concatenate(taken, axis=1)
 
 
 def _narrow(wanted: int, bracket: _Bracket, above: int, bins: Array, finest: int) -> Threshold | _Bracket:
     """What counting a bracket taught: the threshold, or the smaller bracket it must lie in."""
     if wanted <= above:
         return _bracket(bracket.end, PATTERNS, finest)
-    from_top = above + np.cumsum(bins[::-1])
-    if wanted > from_top[-1]:
+    found = find_from_top(bins, wanted - above)
+    if found is None:
         return _bracket(0, bracket.low, finest)
-    steps = int(np.searchsorted(from_top, wanted))
-    index = bins.size - 1 - steps
+    index, over = found
     low = bracket.low + (index << bracket.shift)
     if bracket.shift:
         return _bracket(low, min(low + (1 << bracket.shift), PATTERNS), finest)
-    equal = int(bins[index])
-    return Threshold(low, equal, wanted - (int(from_top[steps]) - equal))
+    return Threshold(low, int(bins[index]), wanted - above - over)
+
+
+def find_from_top(bins: Array, wanted: int) -> tuple[int, int] | None:
+    """(the bin that holds the wanted-th entry counted from the last bin, entries in the bins after it), or None."""
+    block = 1024
+    sums = np.add.reduceat(bins, np.arange(0, bins.size, block), dtype=np.int64)
+    from_top = np.cumsum(sums[::-1])
+    if wanted > from_top[-1]:
+        return None
+    at = int(np.searchsorted(from_top, wanted))
+    first = (sums.size - 1 - at) * block
+    over = int(from_top[at] - sums[sums.size - 1 - at])
+    inner = over + np.cumsum(bins[first : first + block][::-1], dtype=np.int64)
+    index = int(np.searchsorted(inner, wanted))
+    size = inner.size
+    place = first + size - 1 - index
+    return place, int(inner[index]) - int(bins[place])
 
 
 class Cut:
@@ -224,11 +285,14 @@ def equals_before(
     if len(pieces) == 1 or not cut:
         return [[0] * len(thresholds) for _ in pieces]
 
-    def count(piece: Piece) -> list[int]:
-        found = [0] * len(thresholds)
-        for chunk in reader.chunks(piece):
-            for m in cut:
-                found[m] += int(rank.count_equal(chunk.vectors[m], np.uint32(thresholds[m].pattern)))
+    patterns = np.array([t.pattern for t in thresholds], np.uint32)
+
+    def count(piece: Piece) -> Array:
+        found = np.zeros(len(thresholds), np.int64)
+        for span in reader.spans(piece):
+            where = (span.address, span.stored, span.based, span.start, span.stop)
+            top = rank.scan_equals(*where, patterns, found)
+            reader.require_finite(top, piece.tensor, span.start, span.stop)
         return found
 
     counts = np.array(each(count, pieces))
@@ -284,17 +348,15 @@ def trimmed_segments(
 
 def _moments(scope: ScopeTrim, reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]) -> Trimmed:
     """Σ|τ|, Σ|τ̂| and Σ τ̂² per model; exactly rounded sums of per-chunk sums, whatever the threads and pieces were."""
+    models = len(scope.thresholds)
 
     def sums(piece: Piece) -> list[Array]:
         rows: dict[int, Array] = {}
         for chunk, _, vectors, trimmed in trimmed_segments(scope, reader, piece):
-            wide = np.abs(vectors.astype(np.float64))
-            kept = np.where((vectors.view(np.uint32) & MAGNITUDE) >= trimmed.threshold[:, None], wide, 0.0)
-            row = np.stack([wide.sum(1), kept.sum(1), (kept * kept).sum(1)])
-            rows[chunk.start] = rows[chunk.start] + row if chunk.start in rows else row
+            row = rows.setdefault(chunk.start, np.zeros((3, models)))
+            moments.add_moments(vectors, trimmed.threshold, row)
         return list(rows.values())
 
     table = [row for rows in each(sums, pieces) for row in rows]
-    models = len(scope.thresholds)
-    totals = np.array([[math.fsum(row[k][m] for row in table) for m in range(models)] for k in range(3)])
+    totals = np.array([[math.fsum(row[k, m] for row in table) for m in range(models)] for k in range(3)])
     return replace(scope.trimmed, mass=totals[0], kept_mass=totals[1], kept_energy=totals[2])

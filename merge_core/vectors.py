@@ -1,4 +1,4 @@
-"""Chunks of a merge's inputs as float32: weights, or task vectors (fine-tune minus base), formed where they are needed.
+"""A merge's inputs as float32: weights, or task vectors (fine-tune minus base), formed where they are needed.
 
 Nothing is kept: a chunk fits the second-level cache, and forming it again costs less than writing it to memory would.
 """
@@ -13,24 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from merge_core.budget import Budget
 from merge_core.checkpoint import Checkpoint, TensorSpec
 from merge_core.checkpoint.mapped import STORED_AS, MappedFile
 from merge_core.errors import UserError
-from merge_core.kernels import dtypes
+from merge_core.kernels import rank
+from merge_core.kernels.dtypes import INFINITE, MAGNITUDE
+from merge_core.kernels.vectors import STORED, form_vectors
 from merge_core.plan import MergePlan, TensorPlan
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-CHUNK = (
-    1 << 14
-)  # entries; with five models and the output a chunk takes 450 kB, half a core's second-level cache
-PIECE = 1 << 24  # entries; what one thread takes at a time, and the unit of resumption
-RELEASE_EVERY = 1 << 20  # entries between two hints to the system that mapped pages are done with
+CHUNK = 1 << 15  # entries a method is given at a time; of five models they fit a core's second-level cache
+PIECE = 1 << 25  # most entries that one thread takes at a time; a piece is the unit of resumption
+SAMPLED_BETWEEN_RELEASES = 64  # strips; around each, the system maps a neighbourhood of each model's file
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Entries start … stop of the plan's tensor number `tensor`, in row-major order."""
+    """Entries start … stop − 1 of the plan's tensor number `tensor`, in row-major order."""
 
     tensor: int
     start: int
@@ -43,9 +44,27 @@ class Piece:
 
 
 def pieces_of(number: int, tensor: TensorPlan) -> list[Piece]:
-    """The pieces a tensor is cut into; one empty piece for a tensor without entries."""
-    starts = range(0, max(tensor.numel, 1), PIECE)
-    return [Piece(number, s, min(s + PIECE, tensor.numel)) for s in starts]
+    """The pieces a tensor is cut into, alike in size; one empty piece for a tensor without entries."""
+    count = max(1, -(-tensor.numel // PIECE))
+    size = max(1, -(-tensor.numel // (count * CHUNK))) * CHUNK
+    starts = range(0, max(tensor.numel, 1), size)
+    return [Piece(number, s, min(s + size, tensor.numel)) for s in starts]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Entries start … stop − 1 of one tensor of every model, as the kernels are told where they lie.
+
+    Args:
+        address, stored, based: see `kernels.vectors.form_vectors`. Valid until the next span.
+        start, stop: which entries.
+    """
+
+    address: Array
+    stored: Array
+    based: bool
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -63,20 +82,53 @@ class Chunk:
     vectors: Array
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Where a tensor's rows lie: every model's, then the base's."""
+
+    specs: tuple[TensorSpec, ...]
+    files: tuple[MappedFile, ...]
+    address: Array
+    stored: Array
+    unaligned: tuple[int, ...]
+
+    def release(self, start: int, stop: int) -> None:
+        """Give back the memory that entries start … stop − 1 are mapped to."""
+        for file, spec in zip(self.files, self.specs, strict=True):
+            width = STORED_AS[spec.dtype].itemsize
+            file.release(spec.offset + start * width, (stop - start) * width)
+
+
 class VectorReader:
-    """Reads chunks of a plan's tensors; safe to use from several threads.
+    """Reads a plan's tensors; safe to use from several threads.
 
     Args:
         plan: whose tensors are read.
-        keep_mapped: entries already read may stay in memory until `release`; else they are given back as it goes.
+        budget: how much may be in memory at once.
     """
 
-    def __init__(self, plan: MergePlan, keep_mapped: bool = False) -> None:
+    def __init__(self, plan: MergePlan, budget: Budget) -> None:
         self._plan = plan
-        self._keep_mapped = keep_mapped
+        self.budget = budget
         self._files: dict[Path, MappedFile] = {}
+        self._rows: dict[int, _Rows] = {}
         self._lock = threading.Lock()
         self._scratch = threading.local()
+
+    def spans(self, piece: Piece) -> Iterator[Span]:
+        """The spans of `piece`, in order; each is in memory from when it is read to when the next one is asked for."""
+        rows = self._rows_of(piece.tensor)
+        based = self._plan.tensors[piece.tensor].base is not None
+        for start in range(piece.start, piece.stop, self.budget.span):
+            stop = min(start + self.budget.span, piece.stop)
+            address, copies = rows.address, []
+            if rows.unaligned:
+                address = address.copy()
+                for row in rows.unaligned:
+                    copies.append(self._copy(rows, row, start, stop))
+                    address[row] = copies[-1].ctypes.data - start * copies[-1].itemsize
+            yield Span(address, rows.stored, based, start, stop)
+            rows.release(start, stop)
 
     def chunks(self, piece: Piece) -> Iterator[Chunk]:
         """The chunks of `piece`, in order.
@@ -84,29 +136,98 @@ class VectorReader:
         Raises:
             UserError: an entry is infinite or not a number, or a difference overflows float32.
         """
-        tensor = self._plan.tensors[piece.tensor]
-        sources = [*tensor.sources, *([tensor.base] if tensor.base else [])]
-        owners = [*self._plan.models, *([self._plan.base] if self._plan.base else [])]
-        files = [self._file(owner, spec) for owner, spec in zip(owners, sources, strict=True)]
-        released = piece.start
-        for start in range(piece.start, piece.stop, CHUNK):
-            stop = min(start + CHUNK, piece.stop)
-            yield self._chunk(tensor, sources, files, start, stop)
-            if not self._keep_mapped and (stop - released >= RELEASE_EVERY or stop == piece.stop):
-                _release(files, sources, released, stop)
-                released = stop
+        for span in self.spans(piece):
+            rows = span.address.size
+            models = rows - span.based
+            for start in range(span.start, span.stop, CHUNK):
+                n = min(CHUNK, span.stop - start)
+                values = self._room(rows * n).reshape(rows, n)
+                top = form_vectors(span.address, span.stored, span.based, start, n, values)
+                self.require_finite(top, piece.tensor, start, start + n)
+                yield Chunk(start, values[models] if span.based else None, values[:models])
 
-    def release(self, piece: Piece) -> None:
-        """Give back the memory that `piece`'s entries were mapped to."""
-        tensor = self._plan.tensors[piece.tensor]
-        sources = [*tensor.sources, *([tensor.base] if tensor.base else [])]
-        owners = [*self._plan.models, *([self._plan.base] if self._plan.base else [])]
-        files = [self._file(owner, spec) for owner, spec in zip(owners, sources, strict=True)]
-        _release(files, sources, piece.start, piece.stop)
+    def sample(self, piece: Piece, starts: Array, strip: int) -> Array:
+        """Bit patterns of the magnitudes of a few strips of `piece`, uint32 [models, strips·strip].
+
+        Raises:
+            UserError: as `chunks`.
+        """
+        rows = self._rows_of(piece.tensor)
+        based = self._plan.tensors[piece.tensor].base is not None
+        out = np.empty((rows.address.size - based, starts.size * strip), np.uint32)
+        if rows.unaligned:
+            for at, start in enumerate(starts.tolist()):
+                (chunk,) = self.chunks(Piece(piece.tensor, start, start + strip))
+                out[:, at * strip : (at + 1) * strip] = chunk.vectors.view(np.uint32) & MAGNITUDE
+            return out
+        for at in range(0, starts.size, SAMPLED_BETWEEN_RELEASES):
+            group = starts[at : at + SAMPLED_BETWEEN_RELEASES]
+            part = np.empty((len(out), group.size * strip), np.uint32)
+            top = rank.scan_sample(rows.address, rows.stored, based, group, strip, part)
+            rows.release(int(group[0]), int(group[-1]) + strip)
+            self.require_finite(top, piece.tensor, piece.start, piece.stop)
+            out[:, at * strip : at * strip + part.shape[1]] = part
+        return out
+
+    def require_finite(self, top: int, number: int, start: int, stop: int) -> None:
+        """Raise the error for what made a kernel answer `top` over entries start … stop − 1 of tensor `number`.
+
+        Raises:
+            UserError: `top` is no finite magnitude; says which entry of which model is not.
+        """
+        if top < INFINITE:
+            return
+        tensor = self._plan.tensors[number]
+        rows = self._rows_of(number)
+        for first in range(start, stop, CHUNK):
+            last = min(first + CHUNK, stop)
+            for row, spec in enumerate(rows.specs):
+                bits = self._copy(rows, row, first, last)
+                stored = bits.view(np.float16) if spec.dtype == "F16" else bits
+                if spec.dtype == "BF16":
+                    stored = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+                with np.errstate(over="ignore"):
+                    values = stored.astype(np.float32)
+                if not np.isfinite(values).all():
+                    raise _not_finite(self._owners(tensor)[row], tensor, spec, values, first)
+        raise UserError(
+            f"{tensor.name}: a fine-tune's difference from the base exceeds what float32 can hold.",
+            "One of the models is damaged: download it again or pick another one.",
+        )
 
     def raw(self, owner: Checkpoint, spec: TensorSpec) -> Array:
         """The stored bytes of one tensor, uint8 [nbytes]."""
         return self._file(owner, spec).entries(spec.offset, spec.nbytes, np.dtype(np.uint8))
+
+    def _copy(self, rows: _Rows, row: int, start: int, stop: int) -> Array:
+        spec = rows.specs[row]
+        stored = STORED_AS[spec.dtype]
+        return rows.files[row].entries(spec.offset + start * stored.itemsize, stop - start, stored).copy()
+
+    def _room(self, size: int) -> Array:
+        room = getattr(self._scratch, "room", None)
+        if room is None or room.size < size:
+            room = self._scratch.room = np.empty(size, np.float32)
+        return room[:size]
+
+    def _owners(self, tensor: TensorPlan) -> tuple[Checkpoint, ...]:
+        return (*self._plan.models, self._plan.base) if tensor.base and self._plan.base else self._plan.models
+
+    def _rows_of(self, number: int) -> _Rows:
+        if number not in self._rows:
+            tensor = self._plan.tensors[number]
+            specs = (*tensor.sources, tensor.base) if tensor.base else tensor.sources
+            files = tuple(self._file(o, s) for o, s in zip(self._owners(tensor), specs, strict=True))
+            address = np.array([f.address(s.offset) for f, s in zip(files, specs, strict=True)], np.int64)
+            widths = np.array([STORED_AS[s.dtype].itemsize for s in specs])
+            self._rows[number] = _Rows(
+                specs=specs,
+                files=files,
+                address=address,
+                stored=np.array([STORED[s.dtype] for s in specs], np.int64),
+                unaligned=tuple(np.flatnonzero(address % widths).tolist()),
+            )
+        return self._rows[number]
 
     def _file(self, owner: Checkpoint, spec: TensorSpec) -> MappedFile:
         path = owner.path(spec)
@@ -116,53 +237,15 @@ class VectorReader:
                 self._files[path] = MappedFile(path, last)
             return self._files[path]
 
-    def _chunk(
-        self, tensor: TensorPlan, sources: list[TensorSpec], files: list[MappedFile], start: int, stop: int
-    ) -> Chunk:
-        n = stop - start
-        models = len(tensor.sources)
-        room = getattr(self._scratch, "room", None)
-        if room is None or room.size < len(sources) * CHUNK:
-            room = self._scratch.room = np.empty(len(sources) * CHUNK, np.float32)
-        rows = room[: len(sources) * n].reshape(len(sources), n)
-        for row, spec, file in zip(rows, sources, files, strict=True):
-            stored = STORED_AS[spec.dtype]
-            bits = file.entries(spec.offset + start * stored.itemsize, n, stored)
-            if widen(spec.dtype, bits, row) >= dtypes.INFINITE:
-                raise _not_finite(self._plan, tensor, spec, row, start)
-        if tensor.base is None:
-            return Chunk(start, None, rows)
-        base = rows[models]
-        for m in range(models):
-            np.subtract(rows[m], base, out=rows[m])
-        return Chunk(start, base, rows[:models])
 
-
-def widen(dtype: str, stored: Array, out: Array) -> int:
-    """Stored entries → float32 in `out`; answers the largest |value| bit pattern (see `kernels.dtypes`)."""
-    if dtype == "BF16":
-        return int(dtypes.widen_bf16(stored, out))
-    if dtype == "F16":
-        return int(dtypes.widen_f16(stored, out))
-    with np.errstate(over="ignore"):  # a float64 too large for float32 turns infinite, and is refused as such
-        np.copyto(out, stored, casting="same_kind")
-    return int(dtypes.peak(out))
-
-
-def _release(files: list[MappedFile], sources: list[TensorSpec], start: int, stop: int) -> None:
-    for file, spec in zip(files, sources, strict=True):
-        size = STORED_AS[spec.dtype].itemsize
-        file.release(spec.offset + start * size, (stop - start) * size)
-
-
-def _not_finite(plan: MergePlan, tensor: TensorPlan, spec: TensorSpec, row: Array, start: int) -> UserError:
-    owners = [*plan.models, *([plan.base] if plan.base else [])]
-    specs = [*tensor.sources, *([tensor.base] if tensor.base else [])]
-    owner = next(o for o, s in zip(owners, specs, strict=True) if s is spec)
-    index = int(np.flatnonzero(~np.isfinite(row))[0])
-    place = tuple(int(i) for i in np.unravel_index(start + index, tensor.shape)) if tensor.shape else ()
-    what = "not a number (NaN)" if np.isnan(row[index]) else "infinite"
+def _not_finite(
+    owner: Checkpoint, tensor: TensorPlan, spec: TensorSpec, values: Array, start: int
+) -> UserError:
+    index = int(np.flatnonzero(~np.isfinite(values))[0])
+    place = [int(i) for i in np.unravel_index(start + index, tensor.shape)] if tensor.shape else []
+    what = "not a number (NaN)" if np.isnan(values[index]) else "infinite"
+    where = f"at index {place}" if place else "its only entry"
     return UserError(
-        f"{owner.ref}: {spec.name} in {spec.file} is {what} at index {list(place)}; a merge needs finite weights.",
+        f"{owner.ref}: {spec.name} in {spec.file} is {what}, {where}; a merge needs finite weights.",
         "The checkpoint is damaged or its training diverged: download it again or pick another one.",
     )

@@ -50,6 +50,7 @@ class MappedFile:
         finally:
             os.close(descriptor)
         self._bytes = np.frombuffer(self._map, np.uint8)
+        self._address = int(self._bytes.ctypes.data)
 
     def entries(self, offset: int, count: int, dtype: np.dtype[Any]) -> Array:
         """`count` entries of `dtype` from byte `offset`, without copying unless they lie unaligned."""
@@ -57,6 +58,10 @@ class MappedFile:
         if offset % dtype.itemsize:
             return np.frombuffer(raw.tobytes(), dtype)
         return raw.view(dtype)
+
+    def address(self, offset: int) -> int:
+        """Where byte `offset` lies in this process's memory; valid as long as this object lives."""
+        return self._address + offset
 
     def release(self, offset: int, nbytes: int) -> None:
         """Tell the system that these bytes are not needed soon, so that they do not count as this process's memory."""

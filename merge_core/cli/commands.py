@@ -66,6 +66,7 @@ def inspect(arguments: Arguments) -> None:
 
 def check(arguments: Arguments) -> None:
     """Say whether the recipe can be merged, and what that would take, before any weight is read."""
+    from merge_core.describe import describe
     from merge_core.plan import make_plan
     from merge_core.preflight import examine
     from merge_core.prepare import open_all
@@ -78,7 +79,8 @@ def check(arguments: Arguments) -> None:
         print(f"note: {plain(note)}")
     if verdict.problems:
         raise Problems(verdict.problems)
-    print(make_plan(recipe, checkpoints).describe())
+    for line in describe(make_plan(recipe, checkpoints)).split("\n"):
+        print(plain(line) if not line.startswith(" ") else f"  {plain(line)}")
 
 
 def probe(arguments: Arguments) -> None:

@@ -24,8 +24,9 @@ class Chance:
 def chance(models: int, densities: Sequence[float]) -> Chance:
     """The null beside which every count is read.
 
-    Each of `models` task vectors keeps each entry with probability q, with either sign alike, independently of the others.
-    No conflict means that no survivor is negative or none is positive, (1 − q/2)^T each, of which (1 − q)^T is both.
+    Each of `models` task vectors keeps each entry with probability q, with either sign alike, independently of the
+    others. No conflict means that no survivor is negative or none is positive, (1 − q/2)^T each, of which (1 − q)^T is
+    both.
 
     Args:
         models: T, how many task vectors.

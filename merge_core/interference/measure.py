@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from merge_core.budget import divide
 from merge_core.engine import Pool
 from merge_core.errors import UserError
 from merge_core.interference.levels import DENSITIES, LevelTable, measure_levels
@@ -97,7 +98,7 @@ class _Walk:
         self._progress = progress
         self._cancelled = cancelled
         self._started = time.monotonic()
-        self._reader = VectorReader(plan)
+        self._reader = VectorReader(plan, divide(1 << 30, threads, len(plan.models) + 1))
         self.pool = Pool(threads, self._tell)
         self.tensors = [(i, t) for i, t in enumerate(plan.tensors) if t.settings is not None]
         self._done = 0

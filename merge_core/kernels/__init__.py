@@ -1,1 +1,1 @@
-"""The few hot loops, each compiled, each beside its plain numpy meaning (`…_plain`); tests compare the two bit for bit."""
+"""The few hot loops, each compiled, each beside its plain numpy meaning (`…_plain`); tests compare them bit for bit."""

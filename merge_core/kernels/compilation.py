@@ -1,7 +1,7 @@
 """How the hot loops are compiled: once, kept on disk, without the interpreter lock.
 
-The compiled code is cached beside the sources, in the user's cache folder, or where `NUMBA_CACHE_DIR` says; where none of
-those can be written (a read-only container), in a temporary folder for the life of the process.
+The compiled code is cached beside the sources, in the user's cache folder, or where `NUMBA_CACHE_DIR` says; where none
+of those can be written (a read-only container), in a temporary folder for the life of the process.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _compiled: list[Any] = []
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call. It must not touch Python objects: it runs without the interpreter lock."""
     # error_model="numpy": a checked division would stop the loop from being vectorised.
     # fastmath off: no reordering and no fused multiply-add, so the same bytes come out on every machine.
@@ -31,7 +29,7 @@ def kernel(function: Function) -> Function:
         numba.core.config.reload_config()
         dispatcher = numba.njit(cache=True, **options)(function)
     _compiled.append(dispatcher)
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def compiled_now() -> int:

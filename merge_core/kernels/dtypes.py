@@ -1,7 +1,7 @@
 """Between stored bits and float32: widening is exact, narrowing rounds once, to nearest even.
 
 bfloat16 and float16 travel as their 16-bit patterns (uint16), because numpy has no bfloat16 and numba no float16.
-Every function also answers the largest |value| bit pattern it met: at or above `INFINITE` it met an infinity or a NaN.
+Narrowing also answers the largest |value| bit pattern it met: at or above `INFINITE`, a value did not fit.
 """
 
 from __future__ import annotations
@@ -18,28 +18,22 @@ MAGNITUDE = np.uint32(0x7FFFFFFF)  # clears the sign bit of a float32
 INFINITE = np.uint32(0x7F800000)  # |inf|; NaNs lie above, every finite magnitude below
 
 
-def widen_bf16_plain(bits: Array, out: Array) -> int:
+def widen_bf16_plain(bits: Array, out: Array) -> None:
     """Numpy's meaning of `widen_bf16`."""
     out.view(np.uint32)[:] = bits.astype(np.uint32) << np.uint32(16)
-    return peak_plain(out)
 
 
 @kernel
 def widen_bf16(bits, out):  # type: ignore[no-untyped-def]
     """bfloat16 bits uint16 [n] → float32 [n], in place in `out`. A bfloat16 is the upper half of a float32."""
     wide = out.view(np.uint32)
-    top = np.uint32(0)
     for i in range(bits.size):
-        b = np.uint32(np.uint32(bits[i]) << np.uint32(16))
-        wide[i] = b
-        top = max(top, np.uint32(b & MAGNITUDE))
-    return top
+        wide[i] = np.uint32(np.uint32(bits[i]) << np.uint32(16))
 
 
-def widen_f16_plain(bits: Array, out: Array) -> int:
+def widen_f16_plain(bits: Array, out: Array) -> None:
     """Numpy's meaning of `widen_f16`."""
     out[:] = bits.view(np.float16)
-    return peak_plain(out)
 
 
 @kernel
@@ -50,19 +44,27 @@ def widen_f16(bits, out):  # type: ignore[no-untyped-def]
     112): one exact multiplication mends that, subnormals included. Infinities and NaNs get their exponent by hand.
     """
     wide = out.view(np.uint32)
-    top = np.uint32(0)
     for i in range(bits.size):
-        h = np.uint32(bits[i])
-        wide[i] = np.uint32((h & np.uint32(0x7FFF)) << np.uint32(13))
+        wide[i] = np.uint32((np.uint32(bits[i]) & np.uint32(0x7FFF)) << np.uint32(13))
     for i in range(bits.size):
         out[i] = out[i] * np.float32(2.0**112)
     for i in range(bits.size):
         h = np.uint32(bits[i])
         special = np.uint32(0x7F800000) if (h & np.uint32(0x7C00)) == np.uint32(0x7C00) else np.uint32(0)
-        b = np.uint32(wide[i] | special)
-        top = max(top, b)
-        wide[i] = np.uint32(b | ((h & np.uint32(0x8000)) << np.uint32(16)))
-    return top
+        wide[i] = np.uint32(wide[i] | special | ((h & np.uint32(0x8000)) << np.uint32(16)))
+
+
+def widen_f64_plain(values: Array, out: Array) -> None:
+    """Numpy's meaning of `widen_f64`."""
+    with np.errstate(over="ignore"):
+        out[:] = values
+
+
+@kernel
+def widen_f64(values, out):  # type: ignore[no-untyped-def]
+    """float64 [n] → float32 [n], rounded to nearest even; what is too large for a float32 turns infinite."""
+    for i in range(values.size):
+        out[i] = np.float32(values[i])
 
 
 def peak_plain(values: Array) -> int:

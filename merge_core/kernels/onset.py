@@ -1,8 +1,9 @@
 """At which density does an entry survive the trim, and at which do survivors disagree?
 
-A level is an index into a grid of densities; entries that never survive have the level `NEVER`. The patterns of |τ| are
-looked up in two steps: a coarse table by their upper bits, and, for the few coarse bins in which a threshold lies, a fine
-table by their lower bits. Entries that equal a threshold that keeps only some of its equals are dealt out in index order.
+A level is an index into a grid of densities; entries that never survive have the level `NEVER`. The patterns of |τ|
+are looked up in two steps: a coarse table by their upper bits, and, for the few coarse bins in which a threshold lies,
+a fine table by their lower bits. Entries that equal a threshold that keeps only some of its equals are dealt out in
+index order.
 """
 
 from __future__ import annotations

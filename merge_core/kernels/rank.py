@@ -3,6 +3,8 @@
 The bits of |x|, read as an integer, sort as |x| does. So the k-th largest magnitude is found by counting how many bit
 patterns fall above and inside a bracket, and narrowing the bracket until it holds a single pattern: no rounding, no
 sampling error, and counts of different pieces simply add up.
+
+The functions on a whole range of entries (`scan_…`) form the task vectors as they go, see `kernels.vectors`.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import numpy as np
 
 from merge_core.kernels.compilation import kernel
 from merge_core.kernels.dtypes import MAGNITUDE
+from merge_core.kernels.vectors import form_vectors
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-STRIP = 64  # entries that are looked at together; most strips hold nothing inside a narrow bracket
+STRIP = 512  # magnitudes that are sifted together
+SCAN = 2048  # entries of every model that are formed together; five models fit the first-level cache
 
 
 def count_bracket_plain(values: Array, low: int, shift: int, bins: Array) -> int:
@@ -24,7 +28,7 @@ def count_bracket_plain(values: Array, low: int, shift: int, bins: Array) -> int
     offset = (values.view(np.uint32) & MAGNITUDE).astype(np.int64) - low
     bin_index = offset >> shift
     inside = (offset >= 0) & (bin_index < bins.size)
-    bins += np.bincount(bin_index[inside], minlength=bins.size)
+    bins += np.bincount(bin_index[inside], minlength=bins.size).astype(bins.dtype)
     return int(np.count_nonzero(bin_index >= bins.size))
 
 
@@ -36,34 +40,93 @@ def count_bracket(values, low, shift, bins):  # type: ignore[no-untyped-def]
         values: float32 [n].
         low: uint32, the smallest pattern inside.
         shift: uint32, each bin is 2^shift patterns wide.
-        bins: int64 [b], added to; bin j counts the patterns from low + j·2^shift.
+        bins: uint32 [b], added to; bin j counts the patterns from low + j·2^shift.
     """
     bits = values.view(np.uint32)
-    high = np.int64(low) + (np.int64(bins.size) << np.int64(shift))  # the first pattern above
     first = np.uint32(low)
-    last = np.uint32(min(high - 1, np.int64(MAGNITUDE)))
+    span = np.uint32(min(np.int64(bins.size) << np.int64(shift), np.int64(MAGNITUDE) + 1 - np.int64(low)))
+    chosen = np.empty(STRIP, np.uint32)
     above = np.int64(0)
-    whole = bits.size - bits.size % STRIP
-    for start in range(0, whole, STRIP):
+    for start in range(0, bits.size, STRIP):
+        part = bits[start : start + STRIP]
         over = np.uint32(0)
-        within = np.uint32(0)
-        for i in range(start, start + STRIP):
-            m = bits[i] & MAGNITUDE
-            over += np.uint32(m > last)
-            within += np.uint32(m >= first)
+        for i in range(part.size):
+            offset = np.uint32((part[i] & MAGNITUDE) - first)  # wraps round for what lies below
+            over += np.uint32((offset >= span) & (offset <= MAGNITUDE))
         above += over
-        if within != over:
-            for i in range(start, start + STRIP):
-                m = bits[i] & MAGNITUDE
-                if first <= m <= last:
-                    bins[(m - first) >> np.uint32(shift)] += 1
-    for i in range(whole, bits.size):
-        m = bits[i] & MAGNITUDE
-        if m > last:
-            above += 1
-        elif m >= first:
-            bins[(m - first) >> np.uint32(shift)] += 1
+        # Sift first, then count: whether an entry lies inside is a coin toss, and a branch on it would be guessed
+        # wrong too often. The index is unsigned because a signed one would be checked for counting from the end.
+        found = np.uint64(0)
+        for i in range(part.size):
+            offset = np.uint32((part[i] & MAGNITUDE) - first)
+            chosen[found] = offset
+            found += np.uint64(offset < span)
+        for j in range(found):
+            bins[chosen[j] >> np.uint32(shift)] += np.uint32(1)
     return above
+
+
+@kernel
+def scan_brackets(address, stored, based, start, stop, low, shift, width, bins, above):  # type: ignore[no-untyped-def]
+    """`count_bracket` for every model over entries start … stop − 1; answers as `form_vectors` does.
+
+    Args:
+        address, stored, based: as for `form_vectors`.
+        start, stop: which entries.
+        low, shift: uint32 [models], each model's bracket.
+        width: int64 [models], how many bins it has; 0 leaves the model out.
+        bins: uint32 [models, ≥ width], added to.
+        above: int64 [models], added to: how many magnitudes lie above the bracket.
+    """
+    rows = np.empty((address.size, SCAN), np.float32)
+    top = np.uint32(0)
+    for first in range(start, stop, SCAN):
+        size = min(SCAN, stop - first)
+        top = max(top, form_vectors(address, stored, based, first, size, rows))
+        for m in range(width.size):
+            if width[m] > 0:
+                above[m] += count_bracket(rows[m, :size], low[m], shift[m], bins[m, : width[m]])
+    return top
+
+
+@kernel
+def scan_equals(address, stored, based, start, stop, pattern, found):  # type: ignore[no-untyped-def]
+    """`count_equal` for every model over entries start … stop − 1; answers as `form_vectors` does.
+
+    Args:
+        address, stored, based, start, stop: as for `scan_brackets`.
+        pattern: uint32 [models].
+        found: int64 [models], added to.
+    """
+    rows = np.empty((address.size, SCAN), np.float32)
+    top = np.uint32(0)
+    for first in range(start, stop, SCAN):
+        size = min(SCAN, stop - first)
+        top = max(top, form_vectors(address, stored, based, first, size, rows))
+        for m in range(pattern.size):
+            found[m] += count_equal(rows[m, :size], pattern[m])
+    return top
+
+
+@kernel
+def scan_sample(address, stored, based, starts, strip, out):  # type: ignore[no-untyped-def]
+    """The magnitudes' bit patterns of a few strips of entries; answers as `form_vectors` does.
+
+    Args:
+        address, stored, based: as for `form_vectors`.
+        starts: int64 [k], where each strip starts.
+        strip: entries in each.
+        out: uint32 [models, k·strip], written.
+    """
+    rows = np.empty((address.size, strip), np.float32)
+    bits = rows.view(np.uint32)
+    top = np.uint32(0)
+    for k in range(starts.size):
+        top = max(top, form_vectors(address, stored, based, starts[k], strip, rows))
+        for m in range(out.shape[0]):
+            for i in range(strip):
+                out[m, k * strip + i] = bits[m, i] & MAGNITUDE
+    return top
 
 
 def count_equal_plain(values: Array, pattern: int) -> int:

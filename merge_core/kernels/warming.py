@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from merge_core.kernels import disjoint, dtypes, gram, onset, rank, weighted_sum
+from merge_core.kernels import disjoint, dtypes, gram, moments, onset, rank, weighted_sum
+from merge_core.kernels.vectors import F32, form_vectors
 
 
 def warm() -> None:
@@ -13,12 +14,18 @@ def warm() -> None:
     vectors = np.zeros((2, 4), np.float32)
     row = vectors[0]
     ones = np.ones(2)
-    dtypes.widen_bf16(halves, row)
-    dtypes.widen_f16(halves, row)
     dtypes.peak(row)
     dtypes.narrow_bf16(row, halves)
     dtypes.narrow_f16(row, halves)
-    rank.count_bracket(row, np.uint32(0), np.uint32(13), np.zeros(onset.COARSE, np.int64))
+    address = np.array([r.ctypes.data for r in vectors], np.int64)
+    where = (address, np.full(2, F32), False)
+    form_vectors(*where, 0, 4, np.empty_like(vectors))
+    few, one = np.zeros(2, np.uint32), np.zeros(2, np.int64)
+    rank.scan_brackets(*where, 0, 4, few, few, one, np.zeros((2, 1), np.uint32), one)
+    rank.scan_equals(*where, 0, 4, few, one)
+    rank.scan_sample(*where, one, 2, np.empty((2, 4), np.uint32))
+    rank.count_bracket(row, np.uint32(0), np.uint32(13), np.zeros(onset.COARSE, np.uint32))
+    moments.add_moments(vectors, few, np.zeros((3, 2)))
     rank.count_equal(row, np.uint32(0))
     rank.nth_equal(row, np.uint32(0), 1)
     weighted_sum.weighted_sum(vectors, ones, 1.0, row)

@@ -57,6 +57,11 @@ class Parameter:
     required: bool
     required_unless: tuple[str, tuple[str, ...]] | None
 
+    @property
+    def argument(self) -> str:
+        """Its name in the method's signature: `lambda` is a word of Python's own."""
+        return f"{self.name}_" if self.name == "lambda" else self.name
+
     def describe_range(self) -> str:
         """The accepted values in words, for an error or a help text."""
         if self.kind == "choice":
@@ -96,6 +101,7 @@ class Method:
         parameters: what a recipe may set, in the order of the signature.
         function: the declared function.
         trim: settings → how each task vector is trimmed before `function` sees it; None for methods that never trim.
+        resolve: settings → the same with a value for every parameter that neither the recipe nor a default gives one.
     """
 
     name: str
@@ -106,6 +112,7 @@ class Method:
     parameters: tuple[Parameter, ...]
     function: Callable[..., Any]
     trim: Callable[..., Any] | None
+    resolve: Callable[[dict[str, Any]], dict[str, Any]]
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""
@@ -113,9 +120,13 @@ class Method:
 
 
 def method(
-    *, title: str, reference: str, trim: Callable[..., Any] | None = None
+    *,
+    title: str,
+    reference: str,
+    trim: Callable[..., Any] | None = None,
+    resolve: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Callable[[Callable[..., Any]], Method]:
-    """Declare the decorated function as a merge method. Its keyword-only, `Field`-annotated arguments are its parameters."""
+    """Declare the decorated function as a merge method; keyword-only arguments with a `Field` are its parameters."""
 
     def declare(function: Callable[..., Any]) -> Method:
         signature = inspect.signature(function)
@@ -135,6 +146,7 @@ def method(
             parameters=parameters,
             function=function,
             trim=trim,
+            resolve=resolve,
         )
 
     return declare

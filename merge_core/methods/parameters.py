@@ -18,6 +18,6 @@ Scale = Annotated[
     float, Field("Scale λ", "Multiplies the merged task vector before it is added to the base.", -10, 10)
 ]
 Weight = Annotated[
-    float,
+    PerModel,
     Field("Weight", "How much this model counts.", per_model=True, required=True),
 ]

@@ -11,14 +11,14 @@ import numpy as np
 from merge_core.kernels import disjoint
 from merge_core.kernels.disjoint import Election, disjoint_merge
 from merge_core.methods.declaration import Field, method
-from merge_core.methods.parameters import Normalize, Scale, Vectors
+from merge_core.methods.parameters import Normalize, PerModel, Scale, Vectors
 from merge_core.methods.trimming import Scope, Trimmed, TrimRule
 
 UNWEIGHTED_DIALECTS = ("paper", "fusionbench", "sd-mecha")
 DIALECTS = ("mergekit", "paper", "peft", "fusionbench", "sd-mecha")
 
 TiesWeight = Annotated[
-    float,
+    PerModel,
     Field(
         "Weight",
         "How much this model counts in the vote and in the mean.",
@@ -28,7 +28,7 @@ TiesWeight = Annotated[
     ),
 ]
 Density = Annotated[
-    float,
+    PerModel,
     Field("Keep the largest", "Share of each task vector that is kept, by magnitude.", 0, 1, per_model=True),
 ]
 Rescale = Annotated[
@@ -49,7 +49,8 @@ Elect = Annotated[
     str,
     Field(
         "Elect the sign by",
-        "mass: the sum decides; count: one model, one vote; normfrac and normmass: shares of squared norm; none: no election.",
+        "mass: the sum decides; count: one model, one vote; normfrac and normmass: shares of squared norm; "
+        "none: no election.",
         choices=("mass", "count", "normfrac", "normmass", "none"),
     ),
 ]
@@ -120,35 +121,45 @@ PRESETS = {
 }
 
 
+def as_dialect(settings: dict[str, Any]) -> dict[str, Any]:
+    """`settings`, what the recipe left unsaid filled in from its dialect."""
+    preset = PRESETS[settings["dialect"]]
+    own = {
+        "trim_scope": preset.trim_scope,
+        "elect": preset.elect,
+        "combine": preset.combine,
+        "lambda_": preset.scale,
+    }
+    return settings | {name: value for name, value in own.items() if settings[name] is None}
+
+
 def trim_rule(
     *,
     weight: Vectors,
     density: Vectors,
     rescale: bool,
     dialect: str,
-    trim_scope: str | None,
-    elect: str | None,
-    combine: str | None,
+    trim_scope: Scope,
+    elect: str,
     **_others: Any,
 ) -> TrimRule:
     """The trim of these settings, and what the election must know about the whole scope."""
     preset = PRESETS[dialect]
-    vote = elect or preset.elect
 
     def votes(tau: Vectors, trimmed: Trimmed) -> int:
-        election = Election(VOTES[vote], disjoint.COMBINE_SUM, 1)
+        election = Election(VOTES[elect], disjoint.COMBINE_SUM, 1)
         scratch = np.empty(tau.shape[1], np.float32)
         ones = np.ones_like(weight)
-        ballot = _ballot(vote, _stretch(rescale, trimmed), trimmed)
+        ballot = _ballot(elect, _stretch(rescale, trimmed), trimmed)
         return int(disjoint_merge(tau, trimmed.threshold, ballot, ones, ones, election, scratch))
 
     return TrimRule(
-        scope=trim_scope or preset.trim_scope,  # type: ignore[arg-type]
+        scope=trim_scope,
         density=density,
         kept=preset.kept,
         keep_equal=preset.keep_equal,
-        moments=rescale or vote in ("normfrac", "normmass"),
-        votes=votes if preset.tie == MAJORITY and vote != "none" else None,
+        moments=rescale or elect in ("normfrac", "normmass"),
+        votes=votes if preset.tie == MAJORITY and elect != "none" else None,
     )
 
 
@@ -165,7 +176,7 @@ def _ballot(vote: str, value: Vectors, trimmed: Trimmed) -> Vectors:
     return value / np.sqrt(np.where(trimmed.kept_energy > 0, trimmed.kept_energy, 1.0))
 
 
-@method(title="TIES", reference="Yadav et al. 2023, arXiv:2306.01708", trim=trim_rule)
+@method(title="TIES", reference="Yadav et al. 2023, arXiv:2306.01708", trim=trim_rule, resolve=as_dialect)
 def ties(
     tau: Vectors,
     *,
@@ -181,19 +192,16 @@ def ties(
     combine: Combine | None = None,
 ) -> Vectors:
     """Trim each task vector to its largest entries, elect one sign per entry, average those that agree."""
+    assert elect is not None and combine is not None  # see `as_dialect`
     preset = PRESETS[dialect]
-    vote = elect or preset.elect
-    how = combine or preset.combine
-    if how == "mean" and not normalize:
-        how = "sum"
+    how = "sum" if combine == "mean" and not normalize else combine
     combinations = {"sum": disjoint.COMBINE_SUM, "mean": disjoint.COMBINE_MEAN, "max": disjoint.COMBINE_MAX}
     # A majority of exactly 0 leaves γ at 0, and with γ ≤ 0 the paper's code lets the negative entries agree.
     tie = (trimmed.majority or -1) if preset.tie == MAJORITY else preset.tie
-    election = Election(VOTES[vote], combinations[how], tie)
+    election = Election(VOTES[elect], combinations[how], tie)
     stretch = _stretch(rescale, trimmed)
-    ballot = _ballot(vote, weight * stretch if preset.weigh_votes else stretch, trimmed)
+    ballot = _ballot(elect, weight * stretch if preset.weigh_votes else stretch, trimmed)
     share = weight if preset.weigh_mean else np.ones_like(weight)
     merged = np.empty(tau.shape[1], np.float32)
     disjoint_merge(tau, trimmed.threshold, ballot, weight * stretch, share, election, merged)
-    scale = preset.scale if lambda_ is None else lambda_
-    return merged if scale == 1 else merged * np.float32(scale)
+    return merged if lambda_ == 1 else merged * np.float32(lambda_)

@@ -38,7 +38,12 @@ def shapes(size: Size) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "model.embed_tokens.weight", (size.vocabulary, size.hidden)
     for layer in range(size.layers):
         prefix = f"model.layers.{layer}"
-        for name, rows in (("q", size.hidden), ("k", size.key_value), ("v", size.key_value), ("o", size.hidden)):
+        for name, rows in (
+            ("q", size.hidden),
+            ("k", size.key_value),
+            ("v", size.key_value),
+            ("o", size.hidden),
+        ):
             yield f"{prefix}.self_attn.{name}_proj.weight", (rows, size.hidden)
         yield f"{prefix}.mlp.gate_proj.weight", (size.inner, size.hidden)
         yield f"{prefix}.mlp.up_proj.weight", (size.inner, size.hidden)

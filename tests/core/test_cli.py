@@ -76,7 +76,7 @@ def recipe(family: tuple[Path, list[Path]], tmp_path: Path) -> Path:
 def test_merge_says_where_it_is_on_stdout_and_nothing_else(recipe: Path, tmp_path: Path) -> None:
     done = run("merge", recipe, tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{tmp_path / 'out'}: 787.6 kB in ")
+    assert done.stdout.startswith(f"{tmp_path / 'out'}: 787.8 kB in ")
     assert len(done.stdout.splitlines()) == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "README.md",

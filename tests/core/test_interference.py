@@ -26,14 +26,17 @@ SHAPES = {
 }
 
 
-def make_models(folder: Path, shapes: dict[str, tuple[int, ...]], models: int, dtype: str, seed: int = 0) -> list[str]:
+def make_models(
+    folder: Path, shapes: dict[str, tuple[int, ...]], models: int, dtype: str, seed: int = 0
+) -> list[str]:
     """A base and fine-tunes whose task vectors have many ties, zeros and exact opposites."""
     rng = np.random.default_rng(seed)
     base = {n: rng.normal(0, 1, s).astype(np.float32).round(1) for n, s in shapes.items()}
     paths = [str(write_model(folder / "base", base, dtype))]
     for number in range(models):
         tuned = {
-            n: v + (rng.integers(-8, 9, v.shape) * 2.0**-6 * rng.choice([1, 1, 4], v.shape)).astype(np.float32)
+            n: v
+            + (rng.integers(-8, 9, v.shape) * 2.0**-6 * rng.choice([1, 1, 4], v.shape)).astype(np.float32)
             for n, v in base.items()
         }
         paths.append(str(write_model(folder / f"tuned-{number}", tuned, dtype)))
@@ -48,7 +51,12 @@ def recipe_for(paths: list[str], weights: list[float] | None = None, **parameter
         for p, w in zip(paths[1:], weights, strict=True)
     ]
     return yaml.safe_dump(
-        {"merge_method": "ties", "base_model": paths[0], "models": models, "parameters": {"density": 0.2, **parameters}}
+        {
+            "merge_method": "ties",
+            "base_model": paths[0],
+            "models": models,
+            "parameters": {"density": 0.2, **parameters},
+        }
     )
 
 
@@ -170,7 +178,11 @@ def test_a_model_equal_to_the_base_touches_nothing(tmp_path: Path) -> None:
 
 def test_a_method_that_never_trims_is_inspected_as_ties_would_trim_it(tmp_path: Path) -> None:
     paths = make_models(tmp_path, SHAPES, 2, "float32")
-    text = recipe_for(paths).replace("merge_method: ties", "merge_method: task_arithmetic").replace("density: 0.2", "{}")
+    text = (
+        recipe_for(paths)
+        .replace("merge_method: ties", "merge_method: task_arithmetic")
+        .replace("density: 0.2", "{}")
+    )
     recipe = inspectable(read_recipe(text.replace("parameters:\n  {}\n", "")))
     expected = inspect(prepare(read_recipe(recipe_for(paths))))
     assert inspect(prepare(recipe)).tensors == expected.tensors
@@ -179,7 +191,9 @@ def test_a_method_that_never_trims_is_inspected_as_ties_would_trim_it(tmp_path: 
 def test_inspection_needs_a_base(tmp_path: Path) -> None:
     paths = make_models(tmp_path, SHAPES, 1, "float32")
     recipe = read_recipe(
-        yaml.safe_dump({"merge_method": "linear", "models": [{"model": paths[1], "parameters": {"weight": 1}}]})
+        yaml.safe_dump(
+            {"merge_method": "linear", "models": [{"model": paths[1], "parameters": {"weight": 1}}]}
+        )
     )
     with pytest.raises(UserError, match="base_model"):
         inspectable(recipe)

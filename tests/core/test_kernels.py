@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from merge_core.kernels import disjoint, dtypes, gram, onset, rank, weighted_sum
+from merge_core.kernels import disjoint, dtypes, gram, moments, onset, rank, vectors, weighted_sum
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 EVERY_HALF = np.arange(1 << 16, dtype=np.uint16)
@@ -32,9 +32,8 @@ def adversarial(seed: int, models: int, n: int) -> np.ndarray:
 @pytest.mark.parametrize("name", ["widen_bf16", "widen_f16"])
 def test_widening_is_exact_for_every_pattern(name: str) -> None:
     out, expected = np.empty(1 << 16, np.float32), np.empty(1 << 16, np.float32)
-    top = getattr(dtypes, name)(EVERY_HALF, out)
-    assert top >= dtypes.INFINITE
-    assert getattr(dtypes, name + "_plain")(EVERY_HALF, expected) >= dtypes.INFINITE
+    getattr(dtypes, name)(EVERY_HALF, out)
+    getattr(dtypes, name + "_plain")(EVERY_HALF, expected)
     number = ~np.isnan(expected)
     assert np.array_equal(out[number].view(np.uint32), expected[number].view(np.uint32))
     assert np.isnan(out[~number]).all()
@@ -75,19 +74,101 @@ def test_narrowing_tells_when_a_value_does_not_fit(name: str, largest: float) ->
     assert getattr(dtypes, name)(np.array([-largest * 1.005], np.float32), out) >= dtypes.INFINITE
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(0, 300), elements=finite))
 def test_peak_is_the_largest_magnitude(values: np.ndarray) -> None:
     assert dtypes.peak(values) == dtypes.peak_plain(values)
 
 
-@pytest.mark.parametrize(("low", "shift", "bins"), [(0, 13, 1 << 18), (0x3A000000, 4, 1 << 12), (0x3A83126F, 0, 1)])
+@pytest.mark.parametrize(
+    ("low", "shift", "bins"), [(0, 13, 1 << 18), (0x3A000000, 4, 1 << 12), (0x3A83126F, 0, 1)]
+)
 @pytest.mark.parametrize("n", [0, 1, 63, 64, 5000])
 def test_bracket_counts_every_magnitude_once(low: int, shift: int, bins: int, n: int) -> None:
     values = adversarial(1, 1, n)[0]
-    counted, expected = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    counted, expected = np.zeros(bins, np.uint32), np.zeros(bins, np.uint32)
     above = rank.count_bracket(values, np.uint32(low), np.uint32(shift), counted)
     assert above == rank.count_bracket_plain(values, low, shift, expected)
     np.testing.assert_array_equal(counted, expected)
+
+
+def rows_of(dtypes_of_rows: list[str], n: int, seed: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Stored entries of several models, and where they lie."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for dtype in dtypes_of_rows:
+        values = rng.standard_t(3, n) * 1e-2
+        narrow = {"F64": np.float64, "F32": np.float32, "F16": np.float16}.get(dtype)
+        rows.append(
+            values.astype(narrow)
+            if narrow
+            else (values.astype(np.float32).view(np.uint32) >> 16).astype("u2")
+        )
+    address = np.array([row.ctypes.data for row in rows], np.int64)
+    return rows, address, np.array([vectors.STORED[dtype] for dtype in dtypes_of_rows], np.int64)
+
+
+@pytest.mark.parametrize("based", [True, False])
+@pytest.mark.parametrize("stored", [["F32"], ["BF16", "BF16", "BF16"], ["F64", "F16", "BF16", "F32"]])
+@pytest.mark.parametrize(("start", "n"), [(0, 0), (3, 1), (0, 1024), (17, 4000)])
+def test_task_vectors_are_their_plain_meaning(stored: list[str], based: bool, start: int, n: int) -> None:
+    kept, address, kinds = rows_of(stored, 4100, 6)
+    out, expected = np.zeros((2, len(stored), max(n, 1)), np.float32)
+    top = vectors.form_vectors(address, kinds, based, start, n, out)
+    assert top == vectors.form_vectors_plain(address, kinds, based, start, n, expected)
+    assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
+    assert len(kept) == len(stored)
+
+
+@pytest.mark.parametrize(
+    ("model", "base"), [(np.inf, 0.0), (np.nan, 1.0), (1.0, -np.inf), (3e38, -3e38), (np.inf, np.inf)]
+)
+def test_task_vectors_tell_of_values_that_are_not_finite(model: float, base: float) -> None:
+    rows = np.zeros((2, 5), np.float32)
+    rows[:, 3] = model, base
+    address = np.array([row.ctypes.data for row in rows], np.int64)
+    top = vectors.form_vectors(address, np.full(2, vectors.F32), True, 0, 5, np.empty((2, 5), np.float32))
+    assert top >= dtypes.INFINITE
+
+
+def test_scans_count_what_chunks_hold() -> None:
+    kept, address, kinds = rows_of(["BF16", "F32", "F32"], 9000, 7)
+    formed = np.empty((3, 9000), np.float32)
+    vectors.form_vectors_plain(address, kinds, True, 0, 9000, formed)
+    low, shift, width = (
+        np.array([0x3A000000, 0], np.uint32),
+        np.array([9, 13], np.uint32),
+        np.array([1 << 13, 1 << 18]),
+    )
+    bins, above = np.zeros((2, 1 << 18), np.uint32), np.zeros(2, np.int64)
+    rank.scan_brackets(address, kinds, True, 5, 9000, low, shift, width, bins, above)
+    pattern, found = formed[:2, 77].view(np.uint32) & dtypes.MAGNITUDE, np.zeros(2, np.int64)
+    rank.scan_equals(address, kinds, True, 5, 9000, pattern, found)
+    for m in range(2):
+        expected = np.zeros(width[m], np.uint32)
+        assert above[m] == rank.count_bracket_plain(
+            formed[m, 5:].copy(), int(low[m]), int(shift[m]), expected
+        )
+        np.testing.assert_array_equal(bins[m, : width[m]], expected)
+        assert found[m] == rank.count_equal_plain(formed[m, 5:].copy(), pattern[m])
+    starts = np.array([0, 100, 8936])
+    sampled = np.empty((2, 3 * 64), np.uint32)
+    rank.scan_sample(address, kinds, True, starts, 64, sampled)
+    expected = (
+        np.concatenate([formed[:2, s : s + 64] for s in starts], axis=1).view(np.uint32) & dtypes.MAGNITUDE
+    )
+    np.testing.assert_array_equal(sampled, expected)
+    assert len(kept) == 3
+
+
+@pytest.mark.parametrize("n", [0, 63, 64, 5000])
+def test_moments_are_their_plain_meaning(n: int) -> None:
+    tau = adversarial(8, 3, n)
+    threshold = np.array([0, 0x3A83126F, 0x7FFFFFFF], np.uint32)
+    sums, expected = np.zeros((2, 3, 3))
+    moments.add_moments(tau, threshold, sums)
+    moments.add_moments_plain(tau, threshold, expected)
+    np.testing.assert_array_equal(sums, expected)
 
 
 def test_equals_are_counted_and_found_in_index_order() -> None:
@@ -101,12 +182,12 @@ def test_equals_are_counted_and_found_in_index_order() -> None:
 @pytest.mark.parametrize("models", [1, 2, 5])
 @pytest.mark.parametrize("normalized", [False, True])
 def test_weighted_sum_is_its_plain_meaning(models: int, normalized: bool) -> None:
-    vectors = adversarial(2, models, 3001)
+    tau = adversarial(2, models, 3001)
     weights = np.linspace(-0.3, 1.1, models)
     out, expected = np.empty(3001, np.float32), np.empty(3001, np.float32)
     divisor = float(weights.sum()) if normalized else 1.0
-    weighted_sum.weighted_sum(vectors, weights, divisor, out)
-    weighted_sum.weighted_sum_plain(vectors, weights, divisor, expected)
+    weighted_sum.weighted_sum(tau, weights, divisor, out)
+    weighted_sum.weighted_sum_plain(tau, weights, divisor, expected)
     assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
 
 
@@ -116,11 +197,15 @@ def test_weighted_sum_is_its_plain_meaning(models: int, normalized: bool) -> Non
 def test_disjoint_merge_is_its_plain_meaning(models: int, vote: int, combine: int) -> None:
     tau = adversarial(3, models, 2500)
     threshold = np.linspace(0, 0x3A83126F, models).astype(np.uint32)
-    for tie, weight in itertools.product((1, -1, 0), (np.linspace(-0.4, 1, models), np.linspace(0.2, 1, models))):
+    for tie, weight in itertools.product(
+        (1, -1, 0), (np.linspace(-0.4, 1, models), np.linspace(0.2, 1, models))
+    ):
         election = disjoint.Election(vote, combine, tie)
         out, expected = np.empty(2500, np.float32), np.empty(2500, np.float32)
         signs = disjoint.disjoint_merge(tau, threshold, weight, weight, weight, election, out)
-        assert signs == disjoint.disjoint_merge_plain(tau, threshold, weight, weight, weight, election, expected)
+        assert signs == disjoint.disjoint_merge_plain(
+            tau, threshold, weight, weight, weight, election, expected
+        )
         assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
 
 
@@ -135,26 +220,26 @@ def test_fine_counts_are_their_plain_meaning() -> None:
     np.testing.assert_array_equal(counted, expected)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 2000), st.integers(0, 2**32 - 1))
 def test_onset_counts_are_their_plain_meaning(models: int, n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     level = rng.integers(0, onset.NEVER + 1, (models, n)).astype(np.uint8)
-    vectors = adversarial(seed, models, n)
+    tau = adversarial(seed, models, n)
     sign = rng.choice([-1, 1], models).astype(np.float32)
     counted, expected = np.zeros((2, 3, onset.NEVER + 1), np.int64)
-    onset.count_onsets(level, vectors, sign, counted)
-    onset.count_onsets_plain(level, vectors, sign, expected)
+    onset.count_onsets(level, tau, sign, counted)
+    onset.count_onsets_plain(level, tau, sign, expected)
     np.testing.assert_array_equal(counted, expected)
 
 
 @pytest.mark.parametrize("models", [1, 3])
 @pytest.mark.parametrize("n", [0, 700, 4000])
 def test_gram_is_its_plain_meaning(models: int, n: int) -> None:
-    vectors = adversarial(5, models, n)
+    tau = adversarial(5, models, n)
     got = [np.zeros((models, models)), *np.zeros((2, models, models), np.int64)]
     expected = [np.zeros((models, models)), *np.zeros((2, models, models), np.int64)]
-    gram.gram(vectors, *got)
-    gram.gram_plain(vectors, *expected)
+    gram.gram(tau, *got)
+    gram.gram_plain(tau, *expected)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -28,7 +28,11 @@ GOLDEN = {
         None,
         [2.3, 2.75, 3.3, 2.75, -6.2, -2.7, 0, 0, 7.1, -5.35],
     ),
-    "paper mass sum": ({**PAPER, "combine": "sum"}, None, [2.3, 5.5, 3.3, 5.5, -6.2, -2.7, 0, 0, 14.2, -10.7]),
+    "paper mass sum": (
+        {**PAPER, "combine": "sum"},
+        None,
+        [2.3, 5.5, 3.3, 5.5, -6.2, -2.7, 0, 0, 14.2, -10.7],
+    ),
     "paper mass max": ({**PAPER, "combine": "max"}, None, [2.3, 3.1, 3.3, 4.1, -6.2, -2.7, 0, 0, 7.7, -8.8]),
     "paper normfrac mean": (
         {**PAPER, "elect": "normfrac"},
@@ -93,7 +97,9 @@ GOLDEN = {
 Merged = Callable[..., Any]
 
 
-def merge_vectors(merged: Merged, vectors: list[Any], parameters: dict[str, Any], weights: Any = None) -> np.ndarray:
+def merge_vectors(
+    merged: Merged, vectors: list[Any], parameters: dict[str, Any], weights: Any = None
+) -> np.ndarray:
     arrays = [np.array(v, np.float32) for v in vectors]
     needs = parameters.get("dialect", "mergekit") in ("mergekit", "peft")
     weights = weights or ([1.0] * len(arrays) if needs else None)
@@ -128,7 +134,9 @@ def test_each_model_may_have_its_own_density(merged: Merged) -> None:
         ([[2, 5, 1], [-2, 5, 3]], {"density": 1.0}, [2, 5, 2]),
     ],
 )
-def test_exact_cancellation(merged: Merged, vectors: Any, parameters: dict[str, Any], expected: list[float]) -> None:
+def test_exact_cancellation(
+    merged: Merged, vectors: Any, parameters: dict[str, Any], expected: list[float]
+) -> None:
     np.testing.assert_allclose(merge_vectors(merged, vectors, parameters), expected)
 
 
@@ -180,13 +188,19 @@ values = st.one_of(tied_values, st.floats(-8, 8, width=32))
 def test_every_dialect_is_its_formula(
     merged: Merged, data: Any, models: int, n: int, dialect: str, elect: Any, combine: Any, rescale: bool
 ) -> None:
-    vectors = [np.array(data.draw(st.lists(values, min_size=n, max_size=n)), np.float32) for _ in range(models)]
+    vectors = [
+        np.array(data.draw(st.lists(values, min_size=n, max_size=n)), np.float32) for _ in range(models)
+    ]
     density = [data.draw(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.8, 1.0])) for _ in range(models)]
     weighted = dialect in ("mergekit", "peft")
-    weight = [data.draw(st.sampled_from([0.5, 1.0, 2.0, -0.25, 0.75])) if weighted else 1.0 for _ in range(models)]
+    weight = [
+        data.draw(st.sampled_from([0.5, 1.0, 2.0, -0.25, 0.75])) if weighted else 1.0 for _ in range(models)
+    ]
     parameters = {"dialect": dialect, "rescale": rescale}
     parameters |= {k: v for k, v in {"elect": elect, "combine": combine}.items() if v}
-    per_model = [{"density": d, **({"weight": w} if weighted else {})} for d, w in zip(density, weight, strict=True)]
+    per_model = [
+        {"density": d, **({"weight": w} if weighted else {})} for d, w in zip(density, weight, strict=True)
+    ]
     result = merged({"w": np.zeros(n)}, [{"w": v} for v in vectors], "ties", parameters, per_model)
     # Models are summed in the plan's order; only elections by the single largest entry depend on an order at all.
     expected = reference_ties(
