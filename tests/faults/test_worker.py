@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from huggingface_hub import ModelCard
+from safetensors.torch import save_file
 
 from merge_core.jobs import Job, JobStore, Supervisor
-from tests.checkpoints import write_model
+from tests.checkpoints import read_model, write_model
+from tests.tiny_models import bert, write_probe
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -91,7 +97,7 @@ def start(store: JobStore) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """TIES of two fine-tunes, 96 pieces of `slow_worker`."""
+    """TIES of two fine-tunes, dozens of pieces of `slow_worker`."""
     folder = tmp_path_factory.mktemp("models")
     rng = np.random.default_rng(11)
     base = {f"layers.{i}.weight": rng.standard_normal((512, 1024)).astype(np.float32) for i in range(3)}
@@ -203,14 +209,18 @@ def test_killed_worker_is_followed_by_one_that_continues_from_the_finished_piece
     first.kill()
     first.wait()
     journal = next(store.folder(job.id).glob(".*/journal"))
-    finished = sum(line.count("[") - 1 for line in journal.read_text().splitlines()[1:])
-    assert finished >= 10
+    listed = [json.loads(line) for line in journal.read_text().split("\n")[1:-1]]
+    finished = {(tensor, start) for line in listed for tensor, start, _ in line}
+    assert len(finished) >= 10
     second = start(HERE / "slow_worker.py", notes, 0)
     done = ended(store, job)
     assert (done.state, done.attempts) == ("done", 2)
     assert weights(store, done) == undisturbed
-    again = [line for line in notes.read_text().splitlines() if line.startswith(f"{second.pid} ")]
-    assert len(again) == 96 - finished, "no finished piece is made again"
+    made = [tuple(map(int, line.split())) for line in notes.read_text().splitlines()]
+    again = {(tensor, start) for pid, tensor, start in made if pid == second.pid}
+    assert again
+    assert not again & finished, "a finished piece was made again"
+    assert again | finished == {(tensor, start) for _, tensor, start in made}
 
 
 def test_worker_told_to_end_gives_its_job_back(
@@ -291,6 +301,98 @@ def test_full_disk_fails_the_job_and_leaves_nothing_of_it(store: JobStore, start
     assert job.error is not None
     assert job.error.startswith("No space for ")
     assert not [path for path in store.folder(job.id).rglob("*") if path.suffix == ".safetensors"]
+
+
+def probe_of(folder: Path) -> Path:
+    items = [
+        {"text": text, "label": label} for text in ("a fine film", "a dull one") for label in ("good", "bad")
+    ]
+    header = {"probe": "films", "kind": "text-classification", "labels": ["good", "bad"]}
+    return write_probe(folder / "films.jsonl", header, items * 3)
+
+
+@pytest.fixture(scope="module")
+def classifiers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A classifier of texts and two that differ from it a little."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    base = bert(folder / "base")
+    rng = np.random.default_rng(7)
+    for name in ("a", "b"):
+        shutil.copytree(base, folder / name)
+        moved = {
+            k: v + torch.as_tensor(rng.normal(size=v.shape) / 9).to(v.dtype)
+            for k, v in read_model(base).items()
+        }
+        save_file(moved, folder / name / "model.safetensors", metadata={"format": "pt"})
+    return [base, folder / "a", folder / "b"]
+
+
+def test_merge_is_measured_beside_its_parents_and_the_card_says_how(
+    store: JobStore, start: Start, classifiers: list[Path], tmp_path: Path
+) -> None:
+    base, *tuned = map(str, classifiers)
+    recipe = {"merge_method": "task_arithmetic", "base_model": base, "models": [{"model": m} for m in tuned]}
+    text = yaml.safe_dump({**recipe, "parameters": {"weight": 0.5}})
+    start()
+    job = ended(store, store.submit("merge", "ada", text, {"probes": [str(probe_of(tmp_path))]}))
+    assert (job.state, job.error) == ("done", None)
+    assert job.result is not None
+    scores = job.result["scores"]
+    assert [(score["role"], score["model"]) for score in scores] == [
+        ("base", base),
+        *(("parent", model) for model in tuned),
+        ("merge", "merge"),
+    ]
+    assert {(score["probe"], score["metric"], score["n"]) for score in scores} == {("films", "accuracy", 12)}
+    assert all(0 <= score["low"] <= score["score"] <= score["high"] <= 1 for score in scores)
+    card = ModelCard((store.root / job.result["model"] / "README.md").read_text())
+    assert "| **this merge** | " in card.text
+    assert card.data.eval_results is not None
+    assert card.data.eval_results[0].metric_value == pytest.approx(scores[-1]["score"], abs=1e-6)
+
+
+def test_any_model_is_measured_on_demand(
+    store: JobStore, start: Start, classifiers: list[Path], tmp_path: Path
+) -> None:
+    start()
+    asked = {"model": str(classifiers[0]), "probes": [str(probe_of(tmp_path))]}
+    job = ended(store, store.submit("probe", "ada", "", asked))
+    assert (job.state, job.error) == ("done", None)
+    assert job.result is not None
+    (score,) = job.result["scores"]
+    assert (score["model"], score["probe"], score["n"]) == (str(classifiers[0]), "films", 12)
+
+
+def test_probe_of_no_model_says_so(store: JobStore, start: Start) -> None:
+    start()
+    assert (
+        ended(store, store.submit("probe", "ada", "", {"probes": []})).error == "No model to probe. Name one."
+    )
+
+
+def test_token_of_this_machine_reaches_neither_the_store_nor_a_log(
+    store: JobStore, start: Start, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "hf_" + "abcDEF0123" * 4
+    monkeypatch.setenv("HF_TOKEN", token)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    start()
+    merge = ended(store, store.submit("merge", "ada", recipe))
+    push = ended(store, store.submit("push", "ada", "", {"run": merge.id, "repo_id": "ada/merge"}))
+    assert push.state == "failed"
+    assert push.error is not None
+    assert token not in push.error
+    store.close()
+    for path in store.root.rglob("*"):
+        assert not path.is_file() or token.encode() not in path.read_bytes(), path
+
+
+def test_only_the_owner_of_a_merge_can_push_it(store: JobStore, start: Start, recipe: str) -> None:
+    start()
+    merge = ended(store, store.submit("merge", "ada", recipe))
+    push = ended(store, store.submit("push", "eve", "", {"run": merge.id, "repo_id": "eve/stolen"}))
+    assert push.state == "failed"
+    assert str(push.error).startswith("There is no such merge to upload.")
 
 
 def test_failed_job_runs_again_once_the_cause_is_gone(
