@@ -29,7 +29,7 @@ lint: .venv/ready-to-develop
 	@.venv/bin/lint-imports
 
 bench: .venv/ready-to-develop
-	@$(PYTHON) -m pytest tests/benchmarks -s
+	@$(PYTHON) -m tests.benchmarks
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis test-results

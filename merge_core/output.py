@@ -15,8 +15,9 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,9 +28,8 @@ from merge_core.vectors import Piece
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-COMMIT_BYTES = (
-    256 << 20
-)  # written between two commits to the journal: a killed merge loses at most this much work
+# Written between two commits to the journal: a killed merge loses about this much work.
+COMMIT_BYTES = 128 << 20
 SPARE_BYTES = 16 << 20  # left free for what is written beside the weights
 
 
@@ -46,7 +46,7 @@ class OutputFolder:
         self.partial = final.parent / f".{final.name}.partial"
         self._plan = plan
         self._lock = threading.Lock()
-        self._committing = threading.Lock()
+        self._commits: list[Future[None]] = []
         self._written: list[Piece] = []
         self._uncommitted = 0
         self.done: set[Piece] = set()
@@ -73,10 +73,16 @@ class OutputFolder:
                     f"Another merge is writing {self.final} now.", "Wait for it, or pick another folder."
                 ) from None
             self._files: list[int] = []
+            # Waiting for the disk must not keep a core waiting, so a thread of its own does it.
+            self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
             try:
                 self._recover()
                 self._files = [self._reserve(shard) for shard in self._plan.shards]
-                yield self
+                _sync_folder(self.partial)  # or a journal could outlive the files that it speaks of
+                try:
+                    yield self
+                finally:
+                    self._committer.shutdown()
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
@@ -98,29 +104,32 @@ class OutputFolder:
             offset += written
 
     def finish(self, piece: Piece, nbytes: int) -> None:
-        """Note that all of a piece is written; now and then, commit."""
+        """Note that all of a piece is written; now and then, commit.
+
+        Raises:
+            OSError: an earlier commit failed.
+        """
         with self._lock:
             self._written.append(piece)
             self._uncommitted += nbytes
-            due = self._uncommitted >= COMMIT_BYTES
-        if due and self._committing.acquire(blocking=False):
-            try:
-                self._commit()
-            finally:
-                self._committing.release()
+            under_way = bool(self._commits) and not self._commits[-1].done()
+            if self._uncommitted < COMMIT_BYTES or under_way:
+                return
+            earlier, self._commits = self._commits, [self._committer.submit(self._commit)]
+            self._uncommitted = 0
+        for commit in earlier:
+            commit.result()
 
     def complete(self, others: Sequence[tuple[str, Path | bytes]]) -> None:
         """Add the other files (name, source or content), make everything durable, and give the folder its name."""
-        with self._committing:
-            self._commit()
+        self._commits.append(self._committer.submit(self._commit))
         for name, source in others:
             target = self.partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
             content = source if isinstance(source, bytes) else source.read_bytes()
-            with open(target, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_durably(target, content)
+        for commit in self._commits:
+            commit.result()
         (self.partial / "journal").unlink()
         (self.partial / "lock").unlink()
         refuse_occupied(self.final)
@@ -129,23 +138,27 @@ class OutputFolder:
         _sync_folder(self.final.parent)
 
     def _recover(self) -> None:
-        """Believe the journal of the same plan; else start over."""
+        """Believe the journal of the same plan where the files that it speaks of are there; else start over."""
         journal = self.partial / "journal"
         try:
-            lines = journal.read_text().split("\n")
-            if json.loads(lines[0]) == self._plan.fingerprint:
-                for line in lines[1:-1]:  # what follows the last line end was cut off by a crash
-                    self.done.update(Piece(*numbers) for numbers in json.loads(line))
+            text = journal.read_bytes()
+            whole = text[: text.rfind(b"\n") + 1]  # what follows the last line end was cut off by a crash
+            lines = whole.splitlines()
+            if json.loads(lines[0]) == self._plan.fingerprint and self._files_are_there():
+                self.done = {Piece(*numbers) for line in lines[1:] for numbers in json.loads(line)}
+                os.truncate(journal, len(whole))
                 return
-        except (OSError, ValueError, TypeError):
-            self.done.clear()
+        except (OSError, ValueError, TypeError, IndexError):
+            pass
+        self.done = set()
         for entry in self.partial.iterdir():
             if entry.name != "lock":
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        with open(journal, "w") as file:
-            file.write(json.dumps(self._plan.fingerprint) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _write_durably(journal, (json.dumps(self._plan.fingerprint) + "\n").encode())
+
+    def _files_are_there(self) -> bool:
+        sizes = [(self.partial / shard.file, shard.size) for shard in self._plan.shards]
+        return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
     def _reserve(self, shard: Shard) -> int:
         """Open a weight file at its full size, its header written."""
@@ -168,15 +181,20 @@ class OutputFolder:
 
     def _commit(self) -> None:
         with self._lock:
-            pieces, self._written, self._uncommitted = self._written, [], 0
+            pieces, self._written = self._written, []
         if not pieces:
             return
         for shard in {self._plan.tensors[p.tensor].shard for p in pieces}:
             os.fdatasync(self._files[shard])
-        with open(self.partial / "journal", "a") as file:
-            file.write(json.dumps([[p.tensor, p.start, p.stop] for p in pieces]) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        line = json.dumps([[p.tensor, p.start, p.stop] for p in pieces]) + "\n"
+        _write_durably(self.partial / "journal", line.encode(), "ab")
+
+
+def _write_durably(path: Path, content: bytes, mode: Literal["wb", "ab"] = "wb") -> None:
+    with open(path, mode) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def refuse_occupied(folder: Path) -> None:

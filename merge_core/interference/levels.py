@@ -1,7 +1,7 @@
 """Tables that say from which density on an entry survives, for all densities of the grid at once.
 
-With ρ the rank of |τ| within its trim scope, an entry survives at density q once q keeps at least ρ entries. Two counting
-passes find the exact thresholds of all 100 densities; nothing is sampled or rounded.
+With ρ the rank of |τ| within its trim scope, an entry survives at density q once q keeps at least ρ entries. Two
+counting passes find the exact thresholds of all 100 densities; nothing is sampled or rounded.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def _coarse_bins(counts: Array, kept: Array) -> Array:
 def _table(coarse: Array, slots: Array, fine: Array, kept: Array, keep_equal: bool) -> LevelTable:
     """Turn counts of patterns into the level of each pattern.
 
-    A pattern with a others above it and e entries of its own survives whole from the first density that keeps a + e, and in
-    part from the first that keeps a + 1. Where these are the same density it has one level; else it is a tie, unless all
-    equals are kept together.
+    A pattern with a others above it and e entries of its own survives whole from the first density that keeps a + e,
+    and in part from the first that keeps a + 1. Where these are the same density it has one level; else it is a tie, unless
+    all equals are kept together.
     """
     from_top = np.cumsum(coarse[::-1])[::-1]  # entries in this bin and above
     above = from_top - coarse

@@ -192,7 +192,8 @@ def ties(
     combine: Combine | None = None,
 ) -> Vectors:
     """Trim each task vector to its largest entries, elect one sign per entry, average those that agree."""
-    assert elect is not None and combine is not None  # see `as_dialect`
+    assert elect is not None  # see `as_dialect`
+    assert combine is not None
     preset = PRESETS[dialect]
     how = "sum" if combine == "mean" and not normalize else combine
     combinations = {"sum": disjoint.COMBINE_SUM, "mean": disjoint.COMBINE_MEAN, "max": disjoint.COMBINE_MAX}
