@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import uvicorn
+from starlette.requests import ClientDisconnect
 
 from tests.hub.app import HubApp
 from tests.hub.store import Repo, Store, User
@@ -180,6 +181,7 @@ class LocalHub:
     def forget(self) -> None:
         """Drop all recorded requests and faults."""
         self.requests.clear()
+        self.bugs.clear()
         self._faults.clear()
         self.ignore_range, self.tells_sizes = False, True
 
@@ -238,7 +240,7 @@ class LocalHub:
     async def _asgi(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
             await self._answer(scope, receive, send)
-        except Cut:
+        except (Cut, ClientDisconnect):
             raise
         except Exception:  # a bug of this Hub's: whoever tests against it must hear of it
             self.bugs.append(f"{scope['method']} {scope['path']}\n{traceback.format_exc()}")

@@ -18,6 +18,7 @@ from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 from merge_core.checkpoint import open_folder
 from merge_core.errors import UserError
 from merge_core.hub import HubClient, download
+from merge_core.hub import client as client_module
 from merge_core.progress import Cancelled, Progress
 from merge_core.recipe import ModelRef
 from tests.checkpoints import write_model
@@ -83,6 +84,36 @@ def test_what_is_here_is_not_fetched_again(hub: LocalHub, client: HubClient, mod
 
     assert again == first
     assert [str(request) for request in hub.requests] == ["GET /api/models/acme/base?blobs=true"]
+
+
+def test_next_process_reads_what_is_here_from_here(
+    hub: LocalHub, client: HubClient, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add_model(ID, model)
+    first = client.download(client.checkpoint(ModelRef(ID)))
+    hub.forget()
+    monkeypatch.setattr(client_module, "_opened", client_module._Recent())
+
+    assert client.checkpoint(ModelRef(ID)) == first
+    assert [str(request) for request in hub.requests] == ["GET /api/models/acme/base?blobs=true"]
+
+
+def test_content_of_an_earlier_commit_is_not_fetched_again(
+    hub: LocalHub, client: HubClient, model: Path
+) -> None:
+    hub.add_model(ID, model)
+    client.download(client.checkpoint(ModelRef(ID)))
+    (model / "tokenizer.json").write_text('{"version": "2.0"}')
+    commit = hub.add_model(ID, model)
+    opened = client.checkpoint(ModelRef(ID))
+    hub.forget()
+    told: list[Progress] = []
+
+    here = client.download(opened, told.append)
+
+    assert here.commit == commit
+    assert not hub.asked("/storage/")
+    assert told[-1].done == told[-1].total
 
 
 def test_files_fetched_by_another_tool_are_used(hub: LocalHub, client: HubClient, model: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from merge_core.errors import UserError
-from merge_core.hub import HubClient
-from merge_core.progress import Progress
+from merge_core.hub import HubClient, session
+from merge_core.progress import Cancelled, Progress
 from tests.checkpoints import write_model
 from tests.hub.server import LocalHub
 
@@ -204,12 +204,32 @@ def test_commit_whose_answer_got_lost_counts(hub: LocalHub, client: HubClient, m
     assert len(hub.asked("/commit/")) == 1
 
 
+def test_upload_stops_when_its_progress_says_so(hub: LocalHub, client: HubClient, merged: Path) -> None:
+    def told(progress: Progress) -> None:
+        if progress.message.startswith("Uploading"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        client.publish(merged, ID, private=True, pull_request=False, progress=told)
+    assert held(hub) == {}
+
+
 # Who may not, and what else stands against it --------------------------------------------------------------
 
 
 def test_nobody_signed_in(hub: LocalHub, stranger: HubClient, merged: Path) -> None:
     assert publish(stranger, merged).startswith("Nobody is signed in to the Hub.")
     assert not hub.requests
+
+
+def test_hub_that_falls_silent(
+    hub: LocalHub, client: HubClient, merged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(session._WAITS, "read", 0.1)
+    hub.fail("POST /api/repos/create", delay=0.4)
+    assert publish(client, merged) == (
+        f"{hub.url} does not answer in time for ada/merge. Try again in a while."
+    )
 
 
 def test_expired_sign_in(hub: LocalHub, merged: Path) -> None:
