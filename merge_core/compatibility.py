@@ -35,7 +35,7 @@ def _architecture(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -
     ours, theirs = template.config.get("model_type"), checkpoint.config.get("model_type")
     if ours and theirs and ours != theirs:
         yield UserError(
-            f"{ref} is a {quote(theirs)} model, {template.ref} is a {quote(ours)}.",
+            f"{ref} is a model of type {quote(theirs)}, {template.ref} of type {quote(ours)}.",
             "Only fine-tunes of one model can be merged.",
         )
         return
@@ -148,7 +148,8 @@ def differences(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -> 
     for key in _TELLING:
         for mine, other in zip(text_configs(template.config), text_configs(checkpoint.config), strict=False):
             if key in mine and key in other and mine[key] != other[key]:
-                yield f"{key} is {quote(other[key])} in {ref}, {quote(mine[key])} in {template.ref}: the latter is kept."
+                values = f"{quote(other[key])} in {ref}, {quote(mine[key])} in {template.ref}"
+                yield f"{key} is {values}: the latter is kept."
 
 
 def _extra(template: Checkpoint, checkpoint: Checkpoint) -> list[str]:

@@ -1,4 +1,7 @@
-"""Whether the models of a recipe fit together, told from their headers and configurations alone."""
+"""Whether the models of a recipe fit together, told from their headers and configurations.
+
+Of weights only as much is looked at as tells two models on this machine apart.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.compatibility import FLOAT_BYTES, copies, count, differences, misfits, quote, unreadable
+from merge_core.equal_weights import same_weights
 from merge_core.errors import UserError
 from merge_core.layers import layer_count, locate, stack_depths
 from merge_core.methods import METHODS
@@ -39,7 +43,7 @@ class Verdict:
 
 
 def examine(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Verdict:
-    """Compare the headers and configurations of the recipe's models, before any weight is read.
+    """Compare the headers and configurations of the recipe's models, before anything is downloaded or merged.
 
     Args:
         recipe: a checked recipe.
@@ -61,7 +65,9 @@ def examine(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Verdi
     problems += _layers(recipe, {first: template, **others})
     if not problems:
         problems += _settings(recipe, template)
-    notes += [*_same(recipe, first, checkpoints), *_filters(recipe, template)]
+    if not problems:
+        notes += _same(recipe, first, checkpoints)
+    notes += _filters(recipe, template)
     return Verdict(tuple(problems), tuple(notes), bytes_out(recipe, template))
 
 
@@ -147,16 +153,19 @@ def _settings(recipe: Recipe, template: Checkpoint) -> Iterator[UserError]:
 
 
 def _same(recipe: Recipe, first: ModelRef, checkpoints: Mapping[ModelRef, Checkpoint]) -> Iterator[str]:
+    """Models that hold the weights of another one, under whatever name and in whatever files."""
     delta = METHODS[recipe.method].space == "delta"
-    seen: dict[str, ModelRef] = {checkpoints[first].identity: first} if delta else {}
+    seen = [first] if delta else []
     for entry in recipe.models:
-        if entry.ref == first and delta:
+        if entry.ref in seen:
             continue
-        twin = seen.setdefault(checkpoints[entry.ref].identity, entry.ref)
-        if twin != entry.ref and twin == first and delta:
-            yield f"{entry.ref} is the same file as the base {first}: its task vector is zero."
-        elif twin != entry.ref:
-            yield f"{entry.ref} is the same model as {twin}: it counts twice."
+        twin = next((ref for ref in seen if same_weights(checkpoints[entry.ref], checkpoints[ref])), None)
+        if twin is None:
+            seen.append(entry.ref)
+        elif twin == first and delta:
+            yield f"{entry.ref} has the same weights as the base {first}: its task vector is zero."
+        else:
+            yield f"{entry.ref} has the same weights as {twin}: they count twice."
 
 
 def _filters(recipe: Recipe, template: Checkpoint) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from merge_core.checkpoint import Checkpoint, open_checkpoint
@@ -29,6 +30,7 @@ def prepare(
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
     shard_bytes: int = SHARD_BYTES,
+    note: Callable[[str], None] | None = None,
 ) -> MergePlan:
     """Open the recipe's checkpoints, find out whether they fit together, fetch what is missing, and plan.
 
@@ -37,6 +39,7 @@ def prepare(
         hub: where Hub references are looked up; None uses the default client, made only if one is needed.
         progress, cancelled: of a download.
         shard_bytes: the size past which the output starts a new file.
+        note: told what a person should know and need not mend, see `preflight.Verdict`.
 
     Raises:
         UserError: the first problem found; nothing was downloaded unless everything fits together.
@@ -45,6 +48,9 @@ def prepare(
     verdict = examine(recipe, checkpoints)
     if verdict.problems:
         raise verdict.problems[0]
+    if note is not None:
+        for sentence in verdict.notes:
+            note(sentence)
     for ref, checkpoint in checkpoints.items():
         if checkpoint.root is None:
             from merge_core.hub import HubClient

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def merge(arguments: Arguments) -> None:
     recipe = load_recipe(arguments.recipe)
     refuse_occupied(arguments.out)  # before anything is downloaded
     with _stop_on_interrupt() as stopped, Meter() as meter:
-        plan = prepare(recipe, progress=meter, cancelled=stopped)
+        plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
         made = merge_plan(
             plan,
             arguments.out,
@@ -57,7 +58,7 @@ def inspect(arguments: Arguments) -> None:
     _expect_writable(arguments.json)
     recipe = inspectable(load_recipe(arguments.recipe))
     with _stop_on_interrupt() as stopped, Meter() as meter:
-        plan = prepare(recipe, progress=meter, cancelled=stopped)
+        plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
         report = inspect_plan(plan, progress=meter, cancelled=stopped, threads=arguments.threads)
     if arguments.json:
         _write(arguments.json, report_document(report))
@@ -158,6 +159,10 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         yield stop.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _note(sentence: str) -> None:
+    print(f"note: {plain(sentence)}", file=sys.stderr)
 
 
 def _expect_writable(path: Path | None) -> None:

@@ -33,6 +33,7 @@ from merge_core.methods import METHODS
 from merge_core.progress import Progress
 from tests.checkpoints import write_model
 from tests.core.command_line import refusal, write_recipe_file
+from tests.tiny_models import bert, write_probe
 
 ROOT = Path(__file__).parents[2]
 SLOW = Path(__file__).with_name("slow_command.py")
@@ -246,6 +247,45 @@ def test_mistake_is_one_error_line_and_exit_code_2(
     assert stderr.startswith("error: ")
     assert sentence in stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_probe_prints_a_row_per_score_and_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = bert(tmp_path / "model")
+    items = [{"text": "a fine film", "label": "good"}, {"text": "a dull one", "label": "bad"}] * 5
+    probes = [
+        write_probe(
+            tmp_path / f"{n}.jsonl",
+            {"probe": n, "kind": "text-classification", "labels": ["good", "bad"]},
+            items,
+        )
+        for n in ("films", "plays")
+    ]
+    command = ["probe", str(model), "--probe", *map(str, probes), "--json", str(tmp_path / "scores.json")]
+    capsys.readouterr()  # making the model talks
+    assert main(command) == 0
+    stdout, stderr = capsys.readouterr()
+    assert stderr == ""
+    head, *rows = stdout.splitlines()
+    assert head.split("  ")[0] == "probe"
+    assert [row.split()[0] for row in rows] == ["films", "plays"]
+    assert all(row.endswith(" 10") for row in rows)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert [list(score) for score in scores] == [["probe", "metric", "score", "low", "high", "n"]] * 2
+    assert f" {scores[0]['score']:.3f} " in rows[0]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "no json", '{"probe": "x", "kind": "mind-reading"}'])
+def test_probe_file_that_is_none_is_refused_before_the_model_is_opened(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.jsonl").write_text(content)
+    assert main(["probe", "/gone", "--probe", str(tmp_path / "x.jsonl")]) == 2
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("error: ")
+    assert "x.jsonl" in stderr
+    assert len(stderr.splitlines()) == 1
 
 
 def test_help_and_version_are_results(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from merge_core.__main__ import main
 from merge_core.checkpoint import open_folder
+from merge_core.equal_weights import same_weights
 from merge_core.preflight import Verdict, examine
 from merge_core.prepare import open_all
 from merge_core.recipe import load_recipe
@@ -57,7 +58,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "missing": (without("model.norm.weight"), {}, "{tuned} lacks 1 tensor that {base} has: model.norm.weight"),
     "several missing": (without(EMBEDDING, "model.norm.weight"), {}, "lacks 2 tensors that {base} has: model.embed"),
     "integers": ({**TENSORS, "model.norm.weight": np.ones(4, np.int64)}, {}, "has dtype F32, {tuned} has I64"),
-    "architecture": (TENSORS, {"model_type": "other"}, "{tuned} is a other model, {base} is a toy"),
+    "architecture": (TENSORS, {"model_type": "other"}, "{tuned} is a model of type other, {base} of type toy"),
     "size": (TENSORS, {"hidden_size": 8}, "{tuned} has hidden_size 8, {base} has 4"),
     "quantised": (TENSORS, {"quantization_config": {"quant_method": "gptq"}}, "{tuned} is quantised by gptq"),
     "own head": ({**TENSORS, "lm_head.weight": np.ones((10, 4), np.float32)}, {}, "output embedding of its own"),
@@ -101,25 +102,43 @@ def test_same_model_twice_is_a_recipe_error(tmp_path: Path, capsys: pytest.Captu
     assert "is listed twice" in said
 
 
-def test_same_model_under_two_names_is_noted(tmp_path: Path) -> None:
-    base, tuned = models(tmp_path, TENSORS)
-    (tmp_path / "link").symlink_to(tuned)
-    found = verdict(tmp_path, base, [tuned, tmp_path / "link"])
+def moved(step: float) -> dict[str, np.ndarray]:
+    """The tensors, the last entry of the last of them moved: as far behind the others as can be."""
+    tensors = {name: values.copy() for name, values in TENSORS.items()}
+    tensors["model.norm.weight"][-1] += np.float32(step)
+    return tensors
+
+
+@pytest.mark.parametrize("how", ["link", "copy", "shards"])
+def test_one_model_under_two_names_is_noted(tmp_path: Path, how: str) -> None:
+    base, tuned = models(tmp_path, moved(1))
+    if how == "link":
+        (tmp_path / "twin").symlink_to(tuned)
+    else:
+        write_model(tmp_path / "twin", moved(1), config=CONFIG, shards=2 if how == "shards" else 1)
+    found = verdict(tmp_path, base, [tuned, tmp_path / "twin"])
     assert found.fits
-    assert any("is the same model as" in note and "counts twice" in note for note in found.notes)
+    assert any("has the same weights as" in note and "they count twice" in note for note in found.notes)
 
 
-def test_fine_tune_that_is_the_base_is_noted(tmp_path: Path) -> None:
-    base, tuned = models(tmp_path, TENSORS)
-    (tmp_path / "link").symlink_to(base)
-    found = verdict(tmp_path, base, [tuned, tmp_path / "link"])
+def test_models_that_differ_in_one_entry_are_two(tmp_path: Path) -> None:
+    large = {"x": np.zeros(3_000_000, np.float32)}
+    base = write_model(tmp_path / "base", large, config=CONFIG)
+    last = {"x": large["x"].copy()}
+    last["x"][-1] = 1
+    tuned = write_model(tmp_path / "tuned", last, config=CONFIG)
+    found = verdict(tmp_path, base, [tuned])
     assert found.fits
-    assert any("same file as the base" in note and "task vector is zero" in note for note in found.notes)
+    assert found.notes == ()
 
 
-def test_fine_tune_equal_to_the_base_merges_to_the_base(tmp_path: Path) -> None:
+def test_fine_tune_equal_to_the_base_is_noted_and_merges_to_the_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, tuned = models(tmp_path, TENSORS)
     assert main(["merge", str(write_recipe_file(tmp_path, base, [tuned])), str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert said == f"note: {tuned} has the same weights as the base {base}: its task vector is zero.\n"
     merged = read_model(tmp_path / "out")
     assert all((merged[name].numpy() == values).all() for name, values in TENSORS.items())
 
@@ -239,6 +258,7 @@ def test_opening_reads_no_weights(tmp_path: Path) -> None:
     with open(base / "model.safetensors", "r+b") as file:
         file.truncate(size - 160)
         file.truncate(size)  # a hole where the weights were: headers alone still say all
+    assert not same_weights(open_folder(base, "base"), open_folder(tuned, "tuned"))
     assert verdict(tmp_path, base, [tuned]).fits
     assert open_folder(base, "base").nbytes == 4 * sum(v.size for v in TENSORS.values())
 
