@@ -18,6 +18,7 @@ from merge_core.methods import METHODS
 from merge_core.recipe import ModelRef, Recipe
 from merge_core.recipe.checks import levels
 from merge_core.recipe.resolve import unmatched_filters, varies
+from merge_core.vocabulary import tokenizer_notes, tokenizer_problems
 
 OUT_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
@@ -63,11 +64,12 @@ def examine(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Verdi
         if not found:
             notes += differences(template, ref, checkpoint)
     problems += _layers(recipe, {first: template, **others})
+    problems += tokenizer_problems(recipe, first, checkpoints)
     if not problems:
         problems += _settings(recipe, template)
     if not problems:
         notes += _same(recipe, first, checkpoints)
-    notes += _filters(recipe, template)
+    notes += [*_filters(recipe, template), *tokenizer_notes(recipe, first)]
     return Verdict(tuple(problems), tuple(notes), bytes_out(recipe, template))
 
 

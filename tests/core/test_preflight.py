@@ -270,3 +270,59 @@ def test_recipe_of_an_adapter_says_what_to_do(tmp_path: Path, capsys: pytest.Cap
     document["models"][0]["model"] = {"model": {"path": str(base)}, "lora": str(tuned)}
     recipe.write_text(yaml.safe_dump(document))
     assert "applies an adapter" in refusal(recipe, capsys)
+
+
+def tokenizer(folder: Path, *tokens: str, added: str = "<s>") -> None:
+    """A tokenizer.json whose vocabulary is `tokens`, in order."""
+    vocabulary = {token: place for place, token in enumerate(tokens)}
+    extra = [{"id": len(tokens), "content": added}]
+    (folder / "tokenizer.json").write_text(
+        json.dumps({"model": {"vocab": vocabulary}, "added_tokens": extra})
+    )
+
+
+@pytest.mark.parametrize("source", ["union", "{tuned}"])
+def test_tokenizer_of_another_model_with_the_same_vocabulary_is_noted(tmp_path: Path, source: str) -> None:
+    base, tuned = models(tmp_path, TENSORS)
+    tokenizer(base, "a", "b")
+    tokenizer(tuned, "a", "b")
+    found = verdict(tmp_path, base, [tuned], tokenizer_source=source.format(tuned=tuned))
+    assert found.fits
+    assert any(f"the output takes over the tokenizer files of {base}" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("tokens", "added"), [(("b", "a"), "<s>"), (("a", "b"), "<pad>")])
+def test_tokenizer_source_over_vocabularies_that_differ_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tokens: tuple[str, str], added: str
+) -> None:
+    base, tuned = models(tmp_path, TENSORS)
+    tokenizer(base, "a", "b")
+    tokenizer(tuned, *tokens, added=added)
+    said = refusal(write_recipe_file(tmp_path, base, [tuned], tokenizer_source="union"), capsys)
+    assert f"{tuned} has another vocabulary than {base}" in said
+
+
+def test_base_as_tokenizer_source_is_what_happens_anyway(tmp_path: Path) -> None:
+    base, tuned = models(tmp_path, moved(1))
+    tokenizer(base, "a", "b")
+    tokenizer(tuned, "b", "a")
+    found = verdict(tmp_path, base, [tuned], tokenizer_source="base")
+    assert (found.problems, found.notes) == ((), ())
+
+
+def test_chat_template_of_the_recipe_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    base, tuned = models(tmp_path, TENSORS)
+    assert any(
+        "chat_template is set aside" in n
+        for n in verdict(tmp_path, base, [tuned], chat_template="chatml").notes
+    )
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"model": 1}', '{"model": {"vocab": {}}, "added_tokens": [1]}', "[" * 99999]
+)
+def test_tokenizer_that_cannot_be_read_stands_against_nothing(tmp_path: Path, content: str) -> None:
+    base, tuned = models(tmp_path, TENSORS)
+    tokenizer(base, "a", "b")
+    (tuned / "tokenizer.json").write_text(content)
+    assert verdict(tmp_path, base, [tuned], tokenizer_source="union").fits
