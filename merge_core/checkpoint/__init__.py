@@ -42,4 +42,8 @@ def open_checkpoint(ref: ModelRef, hub: HubClient | None = None) -> Checkpoint:
         from merge_core.hub import HubClient
 
         hub = HubClient()
-    return hub.checkpoint(ref)
+    try:
+        return hub.checkpoint(ref)
+    except UserError as error:  # perhaps a folder was meant
+        error.hint = f"{error.hint} No folder here is called {ref.path} either.".strip()
+        raise

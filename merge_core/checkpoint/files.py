@@ -31,7 +31,7 @@ _COMPANION_FOLDERS = re.compile(r"\d+_[A-Za-z]+|additional_chat_templates")
 
 
 def is_companion(name: str) -> bool:
-    """True for a file that a complete model folder needs beside its weights: configuration, tokenizer, processor, licence.
+    """True for what a complete model folder needs beside its weights: configuration, tokenizer, processor, licence.
 
     A model card is not taken over, for the merge gets its own; code is not, for nobody has read it.
 
@@ -106,7 +106,7 @@ def _no_weights(names: set[str], ref: str) -> UserError:
         return UserError(
             f"{ref} has its weights in {pickled[0]!r} only, a pickle, which can run code when it is opened.",
             "Convert it: in a place you trust, load it with transformers and save it again with "
-            "`save_pretrained(folder, safe_serialization=True)`; on the Hub, huggingface.co/spaces/safetensors/convert does it.",
+            "`save_pretrained(folder, safe_serialization=True)`; on the Hub, the Space safetensors/convert does it.",
         )
     return UserError(
         f"{ref} holds no weights: expected {SINGLE} or {INDEX}.",

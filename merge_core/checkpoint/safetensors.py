@@ -91,7 +91,7 @@ def parse_header(head: bytes, file_size: int, file: str) -> tuple[list[TensorSpe
         file: its name, for errors and specs.
 
     Raises:
-        UserError: the header is no JSON of the expected form, or does not account for every byte of the file exactly once.
+        UserError: the header is no JSON of the expected form, or does not account for every byte of the file once.
     """
     begin = header_length(head, file_size, file)
     try:

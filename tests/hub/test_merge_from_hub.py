@@ -21,7 +21,9 @@ CONFIG = {"architectures": ["ToyForCausalLM"], "model_type": "toy"}
 def commits(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A base and two fine-tunes on the Hub, repository → commit; this machine is signed in as ada."""
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)  # what HF_ENDPOINT would do
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template
+    )  # what HF_ENDPOINT would do
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
     monkeypatch.setenv("HF_TOKEN", hub.token)
     rng = np.random.default_rng(2)
@@ -83,6 +85,16 @@ def test_push_prints_where_it_is_and_nothing_else(
     assert main(["push", str(merged), "ada/merge", "--private"]) == 0
     assert capsys.readouterr().out == f"{hub.url}/ada/merge\n"
     assert hub.repo("ada/merge").private
+
+
+def test_name_that_is_neither_on_the_hub_nor_a_folder_says_both(
+    hub: LocalHub, commits: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write_recipe_file(tmp_path, Path("acme/base"), [Path("models/cod")])
+    assert main(["check", str(recipe)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: models/cod is not on the Hub, or your account may not see it.")
+    assert said.endswith("No folder here is called models/cod either.\n")
 
 
 def test_models_that_do_not_fit_are_refused_before_a_byte_of_weights_is_fetched(
