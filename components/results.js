@@ -18,8 +18,9 @@ function draw() {
   table.hidden = !value.rows;
   if (!value.rows) return;
   const head = node("tr");
-  const corner = node("th", "", value.metric);
+  const corner = node("th");
   corner.scope = "col";
+  corner.append(node("span", "", value.metric), node("small", "", value.items));
   head.append(corner);
   for (const column of value.columns) {
     const cell = node("th", "tb-number");

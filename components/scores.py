@@ -50,9 +50,12 @@ def score_table(scores: Sequence[Score], colours: Mapping[str, str], merge: str)
     found = {(s.model, s.probe, s.metric): s for s in scores}
     items = {(s.probe, s.metric): s.n for s in scores}
     averaged = [task for task in tasks if task[1] == ACCURACY]
-    columns = [{"name": probe, "note": _note(metric, items[probe, metric])} for probe, metric in tasks]
+    sizes = set(items.values())
+    columns = [
+        {"name": task[0], "note": _note(task[1], items[task] if len(sizes) > 1 else None)} for task in tasks
+    ]
     if len(averaged) > 1:
-        columns.append({"name": "mean", "note": f"of {len(averaged)} probes"})
+        columns.append({"name": "mean", "note": ""})
     rows = []
     for model in models:
         cells = [_cell(found.get((model, *task))) for task in tasks]
@@ -60,12 +63,18 @@ def score_table(scores: Sequence[Score], colours: Mapping[str, str], merge: str)
             cells.append(_mean([found.get((model, *task)) for task in averaged]))
         rows.append({"name": model, "colour": colours[model], "merge": model == merge, "cells": cells})
     shares = any(metric != BITS for _, metric in tasks)
-    return {"metric": "accuracy, %" if shares else "", "columns": columns, "rows": rows}
+    return {
+        "metric": "accuracy, %" if shares else "",
+        "items": f"n = {sizes.pop()}" if len(sizes) == 1 else "",
+        "columns": columns,
+        "rows": rows,
+    }
 
 
-def _note(metric: str, n: int) -> str:
-    words = {ACCURACY: "", PER_BYTE: "per byte, ", BITS: "bits per byte, less is better, "}
-    return f"{words.get(metric, metric + ', ')}n = {n}"
+def _note(metric: str, n: int | None) -> str:
+    """What stands beneath a probe's name: what is not said for the whole table."""
+    words = {ACCURACY: "", PER_BYTE: "per byte", BITS: BITS}.get(metric, metric)
+    return ", ".join(filter(None, (words, f"n = {n}" if n is not None else "")))
 
 
 def _cell(score: Score | None) -> dict[str, str]:

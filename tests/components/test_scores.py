@@ -34,8 +34,8 @@ SCORES = [
 def test_table_has_a_row_per_model_and_a_column_per_probe_with_its_items():
     table = score_table(SCORES, COLOURS, "merge")
     assert [c["name"] for c in table["columns"]] == ["shoes", "digits", "mean"]
-    assert [c["note"] for c in table["columns"]] == ["n = 120", "n = 100", "of 2 probes"]
-    assert table["metric"] == "accuracy, %"
+    assert [c["note"] for c in table["columns"]] == ["n = 120", "n = 100", ""]
+    assert (table["metric"], table["items"]) == ("accuracy, %", "")
     assert [r["name"] for r in table["rows"]] == ["base", "shoes", "merge"]
     assert table["rows"][0]["cells"][1] == {"score": "91.5", "interval": "85–95"}
 
@@ -70,16 +70,22 @@ CHOICES = [
 def test_bits_per_byte_are_no_percentage_and_not_in_the_mean():
     table = score_table([*SCORES, *PROSE], COLOURS, "merge")
     novels = table["columns"][2]
-    assert novels == {"name": "novels", "note": "bits per byte, less is better, n = 70"}
+    assert novels == {"name": "novels", "note": "bits per byte, n = 70"}
     assert table["rows"][0]["cells"][2] == {"score": "1.834", "interval": "1.79–1.88"}
     assert table["rows"][0]["cells"][3]["score"] == "81.2"
     alone = score_table(PROSE, COLOURS, "merge")
     assert (alone["metric"], len(alone["columns"])) == ("", 1)
 
 
+def test_a_number_of_items_that_all_probes_share_is_said_once():
+    table = score_table(PROSE, COLOURS, "merge")
+    assert table["items"] == "n = 70"
+    assert [c["note"] for c in table["columns"]] == ["bits per byte"]
+
+
 def test_two_metrics_of_one_probe_are_two_columns_and_one_task():
     table = score_table([*CHOICES, SCORES[0]], COLOURS, "merge")
-    assert [c["note"] for c in table["columns"]] == ["n = 90", "per byte, n = 90", "n = 120", "of 2 probes"]
+    assert [c["note"] for c in table["columns"]] == ["n = 90", "per byte, n = 90", "n = 120", ""]
     assert [c["score"] for c in table["rows"][0]["cells"]] == ["50.0", "60.0", "71.0", "60.5"]
 
 
