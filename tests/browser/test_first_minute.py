@@ -1,0 +1,122 @@
+"""What a new user does first: opens the page, moves the slider, merges, reads the scores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+MINUTE = 60_000  # ms
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """One visitor's browser, which keeps its runs from test to test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def opened(visitor: BrowserContext, app_address: str) -> Iterator[Page]:
+    page = visitor.new_page()
+    page.goto(app_address)
+    expect(page.locator("#tb-start")).to_be_enabled(timeout=MINUTE)
+    yield page
+    page.close()
+
+
+def test_page_opens_with_the_demo_chosen_and_one_click_merges_and_measures_it(opened: Page) -> None:
+    expect(opened.locator(".tb-model")).to_have_count(5)
+    opened.click("#tb-start")
+    expect(opened.locator("#tb-runs .tb-chip")).to_have_text(re.compile("done"), timeout=2 * MINUTE)
+    rows = opened.locator("#tb-scores tbody tr")
+    expect(rows).to_have_count(6)
+    expect(rows.last).to_contain_text("this merge")
+    expect(opened.locator("#tb-luck")).to_contain_text("cannot be told from luck")
+    expect(opened.locator("#tb-chart .main-svg").first).to_be_visible()
+    assert "run=" in opened.url
+
+
+def test_finished_run_is_there_again_after_a_reload_and_its_files_can_be_had(opened: Page) -> None:
+    opened.locator(".tb-run-pick").first.click()
+    link = opened.locator("#tb-files .tb-zip")
+    expect(link).to_be_visible()
+    with opened.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename.endswith(".zip")
+
+
+def test_model_card_is_read_edited_and_kept(opened: Page) -> None:
+    opened.locator(".tb-run-pick").first.click()
+    opened.click("#tb-card-open")
+    expect(opened.locator("#tb-card-text")).to_contain_text("Where the parents disagree")
+    opened.get_by_role("radio", name="Edit").check()
+    editor = opened.locator("#tb-card-editor .cm-content")
+    editor.click()
+    opened.keyboard.press("Control+End")
+    opened.keyboard.type("\n\nEdited by hand.")
+    opened.click("#tb-card-save")
+    expect(opened.locator("#tb-card-text")).to_contain_text("Edited by hand.")
+    opened.keyboard.press("Escape")
+    expect(opened.locator("#tb-card")).to_be_hidden()
+    opened.click("#tb-card-open")
+    expect(opened.locator("#tb-card-text")).to_contain_text("Edited by hand.")
+
+
+def test_one_model_is_measured_by_itself(opened: Page) -> None:
+    opened.locator("#tb-measuring").get_by_role("button").first.click()
+    opened.click("#tb-probe-alone")
+    chip = opened.locator(".tb-run", has_text="Measure garment-vit").locator(".tb-chip")
+    expect(chip).to_have_text(re.compile("done"), timeout=MINUTE)
+    expect(opened.locator("#tb-scores tbody tr")).to_have_count(1)
+
+
+def test_change_is_undone_and_the_link_reproduces_the_page(opened: Page, app_address: str) -> None:
+    opened.locator("#elect input").click()
+    opened.get_by_role("option", name=re.compile("^count")).click()
+    expect(opened).to_have_url(re.compile("recipe="))
+    link = opened.url
+    other = opened.context.new_page()
+    other.goto(link)
+    expect(other.locator("#elect input")).to_have_value(re.compile("^count"))
+    other.close()
+    opened.click("#tb-undo")
+    expect(opened).not_to_have_url(re.compile("recipe="))
+    expect(opened.locator("#elect input")).to_have_value("Default")
+
+
+def test_pasted_recipe_names_its_mistake_with_the_line_and_changes_nothing(opened: Page) -> None:
+    opened.click("#tb-recipe-button")
+    editor = opened.locator("#tb-recipe-text .cm-content")
+    editor.click()
+    opened.keyboard.press("Control+A")
+    opened.keyboard.type("merge_methd: ties\nmodels: []\n")
+    opened.click("#tb-apply")
+    expect(opened.locator("#tb-notice")).to_contain_text("line 1")
+    expect(opened.locator("#tb-notice")).to_contain_text("merge_method")
+    expect(opened.locator(".tb-model")).to_have_count(5)
+
+
+def test_run_is_cancelled(opened: Page) -> None:
+    opened.locator("#lambda input[type=number]").fill("0.9")
+    opened.keyboard.press("Tab")
+    expect(opened).to_have_url(re.compile("recipe="))
+    opened.click("#tb-start")
+    row = opened.locator(".tb-run", has_text="λ 0.9")
+    row.get_by_role("button", name=re.compile("^Cancel")).click()
+    expect(row.locator(".tb-chip")).to_have_text("cancelled", timeout=10_000)
+    expect(row.get_by_role("button", name=re.compile("again$"))).to_be_visible()
+
+
+def test_another_visitor_sees_no_runs_even_by_the_link(opened: Page, browser: Browser) -> None:
+    opened.locator(".tb-run-pick").first.click()
+    expect(opened).to_have_url(re.compile("run="))
+    context = browser.new_context()
+    stranger = context.new_page()
+    stranger.goto(opened.url)
+    expect(stranger.locator("#tb-start")).to_be_enabled(timeout=MINUTE)
+    expect(stranger.locator("#tb-runs")).to_contain_text("Nothing merged yet")
+    context.close()
