@@ -119,7 +119,8 @@ class Pool:
         self._executor.shutdown()
 
 
-def _in_turn(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+def in_turn(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """[function(item) for item in items], on this thread."""
     return [function(item) for item in items]
 
 
@@ -198,7 +199,7 @@ class _Work:
             if tensor.numel > share:
                 self._merge_tensor(number, self._pool.each)
         rest = sorted((t.numel, -i) for i, t in tensors if t.numel <= share)
-        self._pool.each(lambda i: self._merge_tensor(i, _in_turn), [-i for _, i in reversed(rest)])
+        self._pool.each(lambda i: self._merge_tensor(i, in_turn), [-i for _, i in reversed(rest)])
 
     def _merge_tensor(self, number: int, each: Any) -> None:
         tensor = self._plan.tensors[number]

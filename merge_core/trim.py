@@ -8,13 +8,13 @@ and never decides anything.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
+from merge_core.counters import Counters, count_over
 from merge_core.kernels import moments, rank
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.methods.trimming import Trimmed, TrimRule
@@ -30,7 +30,6 @@ SMALL_SCOPE = 1 << 16  # entries; below this a sample is not worth its while …
 FEW_BINS = 1 << 11  # … and a further pass costs less than clearing many counters
 SAMPLE_STRIP = 64
 MOST_STRIPS = 512
-COUNTED_BEFORE_FOLDING = 1 << 31  # entries; 32-bit counters cannot overflow
 NONE_KEPT = np.uint32(MAGNITUDE)  # above every finite magnitude
 
 
@@ -98,66 +97,29 @@ def find_thresholds(
     return [f for f in found if f is not None]
 
 
-class _Counters:
-    """One thread's counts: bins uint32 [models, widest], which are added to `total` before they could overflow."""
-
-    def __init__(self, brackets: dict[int, _Bracket], models: int, room: Array) -> None:
-        self.low = np.array([brackets[m].low if m in brackets else 0 for m in range(models)], np.uint32)
-        self.shift = np.array([brackets[m].shift if m in brackets else 0 for m in range(models)], np.uint32)
-        self.width = np.array([brackets[m].bins if m in brackets else 0 for m in range(models)], np.int64)
-        widest = int(self.width.max())
-        self.bins = room[: models * widest].reshape(models, widest)
-        self.bins[:] = 0
-        self.above = np.zeros(models, np.int64)
-        self.total: Array | None = None
-        self.entries = 0
-
-    def make_room(self, entries: int) -> None:
-        """Before `entries` more are counted."""
-        self.entries += entries
-        if self.entries >= COUNTED_BEFORE_FOLDING:
-            self.total = self.bins.astype(np.int64) if self.total is None else self.total + self.bins
-            self.bins[:] = 0
-            self.entries = entries
-
-    def sums(self) -> Array:
-        """Everything counted so far, [models, widest]."""
-        return self.bins if self.total is None else self.total + self.bins
-
-
-_rooms = (
-    threading.local()
-)  # each thread's counters, kept from scope to scope: fresh memory has to be cleared twice
-
-
 def _count(
     brackets: dict[int, _Bracket], reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]
 ) -> dict[int, tuple[int, Array]]:
     """Per model: how many magnitudes lie above its bracket, and how many in each bin of it."""
     models = max(brackets) + 1
-    widest = max(b.bins for b in brackets.values())
-    own = threading.local()
-    tables: list[_Counters] = []  # one per thread, so that none waits for another
+    searched = [brackets.get(m, _Bracket(0, 0, 0)) for m in range(models)]
+    low = np.array([b.low for b in searched], np.uint32)
+    shift = np.array([b.shift for b in searched], np.uint32)
+    width = np.array([b.bins for b in searched], np.int64)
+    aboves: list[Array] = []
 
-    def count(piece: Piece) -> None:
-        if not hasattr(own, "table"):
-            room = getattr(_rooms, "counters", None)
-            if room is None or room.size < models * widest:
-                room = _rooms.counters = np.empty(models * widest, np.uint32)
-            own.table = _Counters(brackets, models, room)
-            tables.append(own.table)
-        t = own.table
+    def count(piece: Piece, counters: Counters) -> None:
+        above = np.zeros(models, np.int64)
         for span in reader.spans(piece):
-            t.make_room(span.stop - span.start)
+            counters.make_room(span.stop - span.start)
             where = (span.address, span.stored, span.based, span.start, span.stop)
-            top = rank.scan_brackets(*where, t.low, t.shift, t.width, t.bins, t.above)
+            top = rank.scan_brackets(*where, low, shift, width, counters.table, above)
             reader.require_finite(top, piece.tensor, span.start, span.stop)
+        aboves.append(above)
 
-    each(count, pieces)
-    counted = tables[0].sums()
-    for table in tables[1:]:
-        counted = np.add(counted, table.sums(), dtype=np.int64)
-    return {m: (sum(int(t.above[m]) for t in tables), counted[m, : b.bins]) for m, b in brackets.items()}
+    counted = count_over((models, int(width.max())), pieces, each, count)
+    above = np.sum(aboves, axis=0)
+    return {m: (int(above[m]), counted[m, : b.bins]) for m, b in brackets.items()}
 
 
 def _trivial(kept: int, entries: int) -> Threshold | None:

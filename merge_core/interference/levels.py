@@ -6,17 +6,17 @@ counting passes find the exact thresholds of all 100 densities; nothing is sampl
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from merge_core.kernels import onset, rank
-from merge_core.kernels.onset import COARSE, LEVELS, LOW_BITS, NEVER, TIED
+from merge_core.counters import Counters, count_over
+from merge_core.kernels import onset
+from merge_core.kernels.onset import COARSE, CODES, FINE, LEVELS, LOW_BITS, LOW_MASK, NEVER, TIED
 from merge_core.methods.trimming import TrimRule
-from merge_core.trim import Each
+from merge_core.trim import Each, Threshold
 from merge_core.vectors import Piece, VectorReader
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -26,20 +26,20 @@ DENSITIES = tuple(j / LEVELS for j in range(1, LEVELS + 1))
 
 @dataclass(frozen=True)
 class LevelTable:
-    """One model's thresholds at every density of the grid; see `kernels.onset.levels` for the arrays.
+    """One model's levels over a trim scope; see `kernels.onset.levels` for the arrays.
 
     Args:
-        coarse, slots, fine, steps: as the kernel reads them.
-        dealt: int64 [ties, s], how many of a tie's entries survive anew at each of its steps.
-        patterns: uint32 [ties], the magnitude each tie stands for.
+        where, codes: pattern → code.
+        steps: per tie, the levels at which more of its entries survive.
+        dealt: per tie, how many entries each of those levels gets.
+        thresholds: number kept → the threshold that keeps as many, for every density that keeps some but not all.
     """
 
-    coarse: Array
-    slots: Array
-    fine: Array
-    steps: Array
-    dealt: Array
-    patterns: Array
+    where: Array
+    codes: Array
+    steps: tuple[tuple[int, ...], ...]
+    dealt: tuple[tuple[int, ...], ...]
+    thresholds: dict[int, Threshold]
 
 
 def measure_levels(
@@ -49,101 +49,128 @@ def measure_levels(
     entries = sum(p.size for p in pieces)
     kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.int64)
     models = len(rule.density)
-    coarse = _sum_over(
-        each,
-        pieces,
-        lambda: np.zeros((models, COARSE), np.int64),
-        lambda piece, table: _count_coarse(reader, piece, table),
-    )
+
+    def count_coarse(piece: Piece, counters: Counters) -> None:
+        for chunk in reader.chunks(piece):
+            counters.make_room(chunk.vectors.shape[1])
+            onset.count_coarse(chunk.vectors, counters.table)
+
+    coarse = [_Coarse(row, kept) for row in count_over((models, COARSE), pieces, each, count_coarse)]
     slots = np.full((models, COARSE), -1, np.int16)
-    rows = 1
-    for m in range(models):
-        bins = np.unique(_coarse_bins(coarse[m], kept))
-        slots[m, bins] = np.arange(bins.size)
-        rows = max(rows, bins.size)
-    fine = _sum_over(
-        each,
-        pieces,
-        lambda: np.zeros((models, rows, 1 << int(LOW_BITS)), np.int64),
-        lambda piece, table: _count_fine(reader, piece, slots, table),
-    )
-    return [_table(coarse[m], slots[m], fine[m], kept, rule.keep_equal) for m in range(models)]
+    for m, found in enumerate(coarse):
+        slots[m, found.chosen] = np.arange(found.chosen.size)
+    rows = max(found.chosen.size for found in coarse)
+
+    def count_fine(piece: Piece, counters: Counters) -> None:
+        for chunk in reader.chunks(piece):
+            counters.make_room(chunk.vectors.shape[1])
+            onset.count_fine(chunk.vectors, slots, counters.table)
+
+    fine = count_over((models, rows, FINE), pieces, each, count_fine)
+    return [_table(found, fine[m], kept, rule.keep_equal) for m, found in enumerate(coarse)]
 
 
-def _sum_over(each: Each[Any], pieces: Sequence[Piece], zeros: Any, add: Any) -> Array:
-    """Σ over pieces of what `add(piece, table)` adds to a table of the thread's own."""
-    own = threading.local()
-    tables: list[Array] = []
+class _Coarse:
+    """What the first pass taught about one model.
 
-    def run(piece: Piece) -> None:
-        if not hasattr(own, "table"):
-            own.table = zeros()
-            tables.append(own.table)
-        add(piece, own.table)
+    Args:
+        counts: entries in each coarse bin.
+        kept: int64 [LEVELS], how many entries each density keeps, rising.
+    """
 
-    each(run, pieces)
-    total = tables[0]
-    for table in tables[1:]:
-        total += table
-    return total
-
-
-def _count_coarse(reader: VectorReader, piece: Piece, table: Array) -> None:
-    for chunk in reader.chunks(piece):
-        for m, row in enumerate(table):
-            rank.count_bracket(chunk.vectors[m], np.uint32(0), LOW_BITS, row)
+    def __init__(self, counts: Array, kept: Array) -> None:
+        self.bins = np.flatnonzero(counts)[::-1]  # the occupied ones, largest magnitudes first
+        self.through = np.cumsum(counts[self.bins], dtype=np.int64)  # entries in each and all larger ones
+        self.before = self.through - counts[self.bins]
+        wanted = kept[(kept > 0) & (kept <= (self.through[-1] if self.bins.size else 0))]
+        at = np.unique(np.searchsorted(self.through, wanted))
+        # The bin of zero is always looked at closely: a zero never survives.
+        self.chosen = np.union1d(self.bins[at], 0).astype(np.int64)
 
 
-def _count_fine(reader: VectorReader, piece: Piece, slots: Array, table: Array) -> None:
-    for chunk in reader.chunks(piece):
-        for m, row in enumerate(table):
-            onset.count_fine(chunk.vectors[m], slots[m], row)
-
-
-def _coarse_bins(counts: Array, kept: Array) -> Array:
-    """The coarse bins in which the kept-th largest magnitudes lie, for every kept > 0."""
-    from_top = np.cumsum(counts[::-1])
-    wanted = kept[kept > 0]
-    return counts.size - 1 - np.searchsorted(from_top, wanted)
-
-
-def _table(coarse: Array, slots: Array, fine: Array, kept: Array, keep_equal: bool) -> LevelTable:
-    """Turn counts of patterns into the level of each pattern.
+def _table(coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool) -> LevelTable:
+    """Turn counts of patterns into the code of each pattern.
 
     A pattern with a others above it and e entries of its own survives whole from the first density that keeps a + e,
-    and in part from the first that keeps a + 1. Where these are the same density it has one level; else it is a tie, unless
-    all equals are kept together.
+    and in part from the first that keeps a + 1. Where these are the same density it has one level; else it is a tie,
+    unless all equals are kept together.
     """
-    from_top = np.cumsum(coarse[::-1])[::-1]  # entries in this bin and above
-    above = from_top - coarse
-    whole = np.searchsorted(kept, from_top)  # first density that keeps all of a bin; LEVELS where none does
-    coarse_level = np.minimum(whole, NEVER).astype(np.uint8)
-    fine_level = np.full(fine.shape, NEVER, np.uint8)
-    steps: list[list[int]] = []
-    dealt: list[list[int]] = []
-    patterns: list[int] = []
-    for top in np.flatnonzero(slots >= 0):
-        counts = fine[slots[top]]
-        through = above[top] + np.cumsum(counts[::-1])[::-1]  # entries at this pattern and above
-        before = through - counts
-        begins = np.searchsorted(kept, before + 1)  # the first density at which one of them survives
-        ends = np.searchsorted(kept, through)  # … at which all do
-        row = np.minimum(begins if keep_equal else ends, NEVER).astype(np.uint8)
-        if not keep_equal:
-            for low in np.flatnonzero((begins < ends) & (counts > 0)):
-                row[low] = TIED + len(steps)
-                levels = range(int(begins[low]), min(int(ends[low]) + 1, LEVELS))
-                reached = np.minimum(kept[list(levels)] - before[low], counts[low])
-                steps.append(list(levels))
-                dealt.append(np.diff(reached, prepend=0).tolist())
-                patterns.append((int(top) << int(LOW_BITS)) + int(low))
-        fine_level[slots[top]] = row
-    width = max((len(s) for s in steps), default=1)
-    return LevelTable(
-        coarse=coarse_level,
-        slots=slots,
-        fine=fine_level,
-        steps=np.array([s + [NEVER] * (width - len(s)) for s in steps] or [[NEVER]], np.uint8),
-        dealt=np.array([d + [0] * (width - len(d)) for d in dealt] or [[0]], np.int64),
-        patterns=np.array(patterns, np.uint32),
-    )
+    where = np.full(COARSE, ~NEVER, np.int32)
+    where[coarse.bins] = ~np.minimum(np.searchsorted(kept, coarse.through), NEVER).astype(np.int32)
+    where[coarse.chosen] = np.arange(coarse.chosen.size) * FINE
+    codes = np.full(max(1, coarse.chosen.size) * FINE, NEVER, np.uint8)
+
+    at = np.flatnonzero(fine[: coarse.chosen.size].ravel())[::-1]  # patterns that occur, largest first
+    top = coarse.chosen[at >> int(LOW_BITS)]
+    counts = fine.ravel()[at].astype(np.int64)
+    # Entries above a pattern: those in larger coarse bins, and those in its own that are larger.
+    above_bin = np.zeros(COARSE, np.int64)
+    above_bin[coarse.bins] = coarse.before
+    within = np.cumsum(counts) - counts
+    first = np.r_[True, top[1:] != top[:-1]] if at.size else np.zeros(0, bool)
+    before = above_bin[top] + within - np.maximum.accumulate(np.where(first, within, 0))
+    through = before + counts
+    begins = np.searchsorted(kept, before + 1)  # the first density at which one of them survives
+    ends = np.searchsorted(kept, through)  # … at which all do
+    patterns = (top << int(LOW_BITS)) + (at & int(LOW_MASK))
+    zero = patterns == 0
+    codes[at] = np.where(zero, NEVER, np.minimum(begins if keep_equal else ends, NEVER))
+    steps: list[tuple[int, ...]] = []
+    dealt: list[tuple[int, ...]] = []
+    for k in [] if keep_equal else np.flatnonzero((begins < ends) & ~zero).tolist():
+        codes[at[k]] = TIED + len(steps)
+        reached = np.minimum(kept[begins[k] : ends[k] + 1] - before[k], counts[k])
+        steps.append(tuple(range(int(begins[k]), int(begins[k]) + reached.size)))
+        dealt.append(tuple(np.diff(reached, prepend=0).tolist()))
+    return LevelTable(where, codes, tuple(steps), tuple(dealt), _thresholds(patterns, counts, through, kept))
+
+
+def _thresholds(patterns: Array, counts: Array, through: Array, kept: Array) -> dict[int, Threshold]:
+    if not through.size:
+        return {}
+    wanted = np.unique(kept[(kept > 0) & (kept <= through[-1])])
+    at = np.searchsorted(through, wanted)
+    return {
+        int(k): Threshold(int(patterns[i]), int(counts[i]), int(k - (through[i] - counts[i])))
+        for k, i in zip(wanted, at, strict=True)
+    }
+
+
+class Dealer:
+    """Gives out levels over a scope, chunk after chunk in index order."""
+
+    def __init__(self, table: LevelTable) -> None:
+        self._table = table
+        ties = len(table.steps)
+        width = max((len(s) for s in table.steps), default=0)
+        self._now = np.arange(CODES, dtype=np.uint8)
+        self._left = np.full(CODES, np.iinfo(np.int64).max)
+        self._steps = np.full((max(ties, 1), width + 1), NEVER, np.int64)
+        self._steps[:, -1] = -1
+        # A step of no entries is passed over, so it must not be counted down from: see `left` below.
+        self._dealt = np.zeros((max(ties, 1), width), np.int64)
+        for tie in range(ties):
+            count = len(table.steps[tie])
+            self._steps[tie, :count] = table.steps[tie]
+            self._dealt[tie, :count] = table.dealt[tie]
+            self._turn(TIED + tie)
+
+    def skip(self, counts: Array) -> None:
+        """Deal out the entries of a part of the scope that is not looked at, counted by code: int64 [CODES]."""
+        for code in range(TIED, TIED + len(self._table.steps)):
+            count = int(counts[code])
+            while count >= self._left[code]:
+                count -= int(self._left[code])
+                self._left[code] = 0
+                self._turn(code)
+            self._left[code] -= count
+
+    def levels(self, values: Array, out: Array) -> None:
+        """Write the levels of the next entries, float32 [n] → uint8 [n]."""
+        t = self._table
+        onset.levels(values, t.where, t.codes, self._now, self._left, self._steps, self._dealt, out)
+
+    def _turn(self, code: int) -> None:
+        self._left[code] = 0
+        while self._left[code] == 0:
+            onset.advance(np.int64(code), self._now, self._left, self._steps, self._dealt)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from merge_core.budget import divide
-from merge_core.engine import Pool
+from merge_core.engine import Pool, in_turn
 from merge_core.errors import UserError
-from merge_core.interference.levels import DENSITIES, LevelTable, measure_levels
+from merge_core.interference.levels import DENSITIES, Dealer, LevelTable, measure_levels
 from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
-from merge_core.kernels import gram, onset, rank
+from merge_core.kernels import gram, onset
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.layers import locate
 from merge_core.methods import METHODS
@@ -24,7 +24,7 @@ from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
-from merge_core.vectors import Piece, VectorReader, pieces_of
+from merge_core.vectors import VectorReader, pieces_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,10 +53,11 @@ def inspectable(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class _Tally:
-    """What one tensor gave: onset counts [3, levels + 1]; products, same, both [models + 1, models + 1], base last."""
+    """What one tensor gave: onset counts [3, levels + 1]; products, same, both [models, models]; ‖θ0‖² [1, 1]."""
 
     onsets: Array
     products: Array
+    base: Array
     same: Array
     both: Array
 
@@ -111,13 +112,15 @@ class _Walk:
         rule = self._plan.trim(self.tensors[0][1])
         assert rule is not None
         if rule.scope == "tensor":
-            return self.pool.each(self._by_tensor, self.tensors)
+            # Largest first, so that no thread is left with a large one at the end.
+            order = sorted(self.tensors, key=lambda numbered: -numbered[1].numel)
+            found = dict(zip([i for i, _ in order], self.pool.each(self._by_tensor, order), strict=True))
+            return [found[i] for i, _ in self.tensors]
         scope = [p for i, t in self.tensors if t.counted for p in pieces_of(i, t)]
         tables = measure_levels(rule, self._reader, scope, self.pool.each)
-        before = self._equals_before(tables, scope)
+        before = self._before(tables)
         return self.pool.each(
-            lambda numbered: self._tally(numbered, _TableLevels(tables, before.get(numbered[0]))),
-            self.tensors,
+            lambda numbered: self._tally(numbered, _TableLevels(tables, before[numbered[0]])), self.tensors
         )
 
     def _by_tensor(self, numbered: tuple[int, TensorPlan]) -> _Tally:
@@ -130,28 +133,30 @@ class _Walk:
             models = len(tensor.sources)
             whole = np.concatenate(vectors, axis=1) if vectors else np.zeros((models, 0), np.float32)
             return self._tally(numbered, _SortedLevels(rule, whole))
-        tables = measure_levels(rule, self._reader, pieces, lambda f, items: [f(i) for i in items])
+        tables = measure_levels(rule, self._reader, pieces, in_turn)
         return self._tally(numbered, _TableLevels(tables, None))
 
-    def _equals_before(self, tables: Sequence[LevelTable], scope: Sequence[Piece]) -> dict[int, list[Array]]:
-        """Tensor → per model, how many entries of each tie lie in the tensors before it."""
-        if not any(t.patterns.size for t in tables):
-            return {}
+    def _before(self, tables: Sequence[LevelTable]) -> dict[int, Array | None]:
+        """Tensor → entries by code in the tensors before it, int64 [models, CODES]; None where no magnitude is cut."""
+        if not any(t.steps for t in tables):
+            return {number: None for number, _ in self.tensors}
 
-        def count(piece: Piece) -> list[Array]:
-            found = [np.zeros(t.patterns.size, np.int64) for t in tables]
-            for chunk in self._reader.chunks(piece):
-                for m, table in enumerate(tables):
-                    for tie, pattern in enumerate(table.patterns):
-                        found[m][tie] += rank.count_equal(chunk.vectors[m], pattern)
+        def count(numbered: tuple[int, TensorPlan]) -> Array:
+            found = np.zeros((len(tables), onset.CODES), np.int64)
+            for piece in pieces_of(*numbered):
+                for chunk in self._reader.chunks(piece):
+                    for m, table in enumerate(tables):
+                        onset.count_codes(chunk.vectors[m], table.where, table.codes, found[m])
             return found
 
-        before: dict[int, list[Array]] = {}
-        running = [np.zeros(t.patterns.size, np.int64) for t in tables]
-        for piece, counts in zip(scope, self.pool.each(count, scope), strict=True):
-            before.setdefault(piece.tensor, [r.copy() for r in running])
-            for total, counted in zip(running, counts, strict=True):
-                total += counted
+        counted = [numbered for numbered in self.tensors if numbered[1].counted]
+        before: dict[int, Array | None] = {}
+        running = np.zeros((len(tables), onset.CODES), np.int64)
+        for (number, _), counts in zip(counted, self.pool.each(count, counted), strict=True):
+            before[number] = running.copy()
+            running += counts
+        numbers = {t.name: i for i, t in self.tensors}
+        before |= {i: before[numbers[t.repeats]] for i, t in self.tensors if t.repeats is not None}
         return before
 
     def _tally(self, numbered: tuple[int, TensorPlan], levels: _TableLevels | _SortedLevels) -> _Tally:
@@ -159,18 +164,20 @@ class _Walk:
         models = len(tensor.sources)
         sign = np.sign((tensor.settings or {})["weight"]).astype(np.float32)
         tally = _Tally(
-            np.zeros((3, onset.NEVER + 1), np.int64),
-            np.zeros((models + 1, models + 1)),
-            np.zeros((models + 1, models + 1), np.int64),
-            np.zeros((models + 1, models + 1), np.int64),
+            onsets=np.zeros((3, onset.NEVER + 1), np.int64),
+            products=np.zeros((models, models)),
+            base=np.zeros((1, 1)),
+            same=np.zeros((models, models), np.int64),
+            both=np.zeros((models, models), np.int64),
         )
+        nothing = np.zeros((1, 1), np.int64)
         for piece in pieces_of(number, tensor):
             for chunk in self._reader.chunks(piece):
                 assert chunk.base is not None
                 level = levels.of(chunk.vectors, sign)
                 onset.count_onsets(level, chunk.vectors, sign, tally.onsets)
-                rows = np.concatenate([chunk.vectors, chunk.base[None]])
-                gram.gram(rows, tally.products, tally.same, tally.both)
+                gram.gram(chunk.vectors, tally.products, tally.same, tally.both)
+                gram.gram(chunk.base[None], tally.base, nothing, nothing)
             if self._cancelled is not None and self._cancelled():
                 raise Cancelled
         self._done += tensor.numel
@@ -185,40 +192,21 @@ class _Walk:
 
 
 class _TableLevels:
-    """Levels looked up in tables, chunk after chunk in index order."""
+    """Levels looked up in tables, chunk after chunk in index order; `before` see `_Walk._before`."""
 
-    def __init__(self, tables: Sequence[LevelTable], before: list[Array] | None) -> None:
-        self._tables = tables
-        self._left = [t.dealt.copy() for t in tables]
-        self._position = [np.zeros(len(t.dealt), np.int64) for t in tables]
-        for left, counts in zip(self._left, before or [], strict=False):
-            for tie, count in enumerate(counts):
-                _deal(left[tie], int(count))
+    def __init__(self, tables: Sequence[LevelTable], before: Array | None) -> None:
+        self._dealers = [Dealer(table) for table in tables]
+        for dealer, counts in zip(self._dealers, before if before is not None else (), strict=False):
+            dealer.skip(counts)
 
     def of(self, vectors: Array, sign: Array) -> Array:
         """uint8 [models, n]."""
         level = np.empty(vectors.shape, np.uint8)
-        for m, t in enumerate(self._tables):
-            onset.levels(
-                vectors[m],
-                sign[m],
-                t.coarse,
-                t.slots,
-                t.fine,
-                t.steps,
-                self._left[m],
-                self._position[m],
-                level[m],
-            )
+        for m, dealer in enumerate(self._dealers):
+            dealer.levels(vectors[m], level[m])
+            if sign[m] == 0:
+                level[m] = onset.NEVER
         return level
-
-
-def _deal(left: Array, count: int) -> None:
-    """Deal out `count` entries of a tie, in place."""
-    for step in range(left.size):
-        taken = min(int(left[step]), count)
-        left[step] -= taken
-        count -= taken
 
 
 class _SortedLevels:
@@ -272,7 +260,7 @@ def _report(
         )
     models = len(plan.models)
     counted = [t for (_, tensor), t in zip(tensors, tallies, strict=True) if tensor.counted]
-    size = models + 1
+    size = models
     products = np.array(
         [[math.fsum(t.products[a, b] for t in counted) for b in range(size)] for a in range(size)], np.float64
     )
@@ -287,7 +275,7 @@ def _report(
             cosine = max(-1.0, min(1.0, float(products[low, high]) / length)) if length > 0 else None
             agreement = int(same[low, high]) / int(both[low, high]) if both[low, high] else None
             pairs.append(PairAgreement(plan.names[a], plan.names[b], cosine, agreement))
-    base = float(norms[models])
+    base = math.sqrt(math.fsum(t.base[0, 0] for t in counted))
     return InterferenceReport(
         models=tuple(plan.names[m] for m in plan.listed),
         density=DENSITIES,

@@ -27,6 +27,8 @@ def gram_plain(vectors: Array, products: Array, same: Array, both: Array) -> Non
             for lane in lanes:  # one after the other, as the kernel adds
                 total += lane
             products[a, b] += total
+            if a == b:
+                continue
             present = (vectors[a] != 0) & (vectors[b] != 0)
             both[a, b] += np.count_nonzero(present)
             same[a, b] += np.count_nonzero(present & (np.signbit(vectors[a]) == np.signbit(vectors[b])))
@@ -39,8 +41,8 @@ def gram(vectors, products, same, both):  # type: ignore[no-untyped-def]
     Args:
         vectors: float32 [models, n].
         products: float64 [models, models], Σ vectors[a]·vectors[b].
-        same: int64 [models, models], entries where both are nonzero and have the same sign.
-        both: int64 [models, models], entries where both are nonzero.
+        same: int64 [models, models], entries where both are nonzero and have the same sign, of different models.
+        both: int64 [models, models], entries where both are nonzero, likewise.
     """
     models, n = vectors.shape
     lanes = np.empty(STRIP)
@@ -60,7 +62,7 @@ def gram(vectors, products, same, both):  # type: ignore[no-untyped-def]
                 alike = np.uint32(0)
                 for i in range(size):
                     lanes[i] += np.float64(x[i]) * np.float64(y[i])
-                for i in range(size):
+                for i in range(size if a < b else 0):
                     live = np.uint32(x[i] != 0) & np.uint32(y[i] != 0)
                     seen += live
                     alike += live & (np.uint32(1) - ((xb[i] ^ yb[i]) >> np.uint32(31)))

@@ -1,9 +1,9 @@
 """At which density does an entry survive the trim, and at which do survivors disagree?
 
-A level is an index into a grid of densities; entries that never survive have the level `NEVER`. The patterns of |τ|
-are looked up in two steps: a coarse table by their upper bits, and, for the few coarse bins in which a threshold lies,
-a fine table by their lower bits. Entries that equal a threshold that keeps only some of its equals are dealt out in
-index order.
+A level is an index into a grid of densities; entries that never survive have the level `NEVER`. The pattern of |τ| is
+looked up in two steps: by its upper bits, and, for the few coarse bins in which a threshold lies, by its lower bits as
+well. What is found is a code: a level, or a tie, whose entries all have one magnitude and survive one after the other,
+in index order, as the density rises.
 """
 
 from __future__ import annotations
@@ -20,95 +20,153 @@ Array = np.ndarray[Any, np.dtype[Any]]
 LOW_BITS = np.uint32(13)
 LOW_MASK = np.uint32((1 << 13) - 1)
 COARSE = 1 << 18  # coarse bins
+FINE = 1 << 13  # patterns in each
 LEVELS = 100
 NEVER = LEVELS  # the level of an entry that survives at no density
-TIED = 128  # fine-table values from here on name a tie
+TIED = 128  # codes from here on are ties
+CODES = 256
+STRIP = 512
 
 
-def count_fine_plain(values: Array, slots: Array, fine: Array) -> None:
-    """Numpy's meaning of `count_fine`."""
-    m = values.view(np.uint32) & MAGNITUDE
-    slot = slots[m >> LOW_BITS]
-    inside = slot >= 0
-    np.add.at(fine, (slot[inside], m[inside] & LOW_MASK), 1)
+def count_coarse_plain(vectors: Array, counts: Array) -> None:
+    """Numpy's meaning of `count_coarse`."""
+    for values, row in zip(vectors, counts, strict=True):
+        row += np.bincount((values.view(np.uint32) & MAGNITUDE) >> LOW_BITS, minlength=COARSE).astype(
+            row.dtype
+        )
 
 
 @kernel
-def count_fine(values, slots, fine):  # type: ignore[no-untyped-def]
-    """Count the magnitudes of float32 [n] that lie in chosen coarse bins, pattern by pattern.
+def count_coarse(vectors, counts):  # type: ignore[no-untyped-def]
+    """Count magnitudes by their upper bits: float32 [models, n] → uint32 [models, COARSE], added to."""
+    for m in range(vectors.shape[0]):
+        bits = vectors[m].view(np.uint32)
+        row = counts[m]
+        for i in range(bits.size):
+            row[(bits[i] & MAGNITUDE) >> LOW_BITS] += np.uint32(1)
+
+
+def count_fine_plain(vectors: Array, slots: Array, counts: Array) -> None:
+    """Numpy's meaning of `count_fine`."""
+    for values, slot_of, row in zip(vectors, slots, counts, strict=True):
+        pattern = values.view(np.uint32) & MAGNITUDE
+        slot = slot_of[pattern >> LOW_BITS]
+        inside = slot >= 0
+        np.add.at(row, (slot[inside], pattern[inside] & LOW_MASK), 1)
+
+
+@kernel
+def count_fine(vectors, slots, counts):  # type: ignore[no-untyped-def]
+    """Count the magnitudes that lie in chosen coarse bins, pattern by pattern.
 
     Args:
-        values: float32 [n].
-        slots: int16 [COARSE], each coarse bin's row in `fine`, or −1.
-        fine: int64 [rows, 2^13], added to.
+        vectors: float32 [models, n].
+        slots: int16 [models, COARSE], each coarse bin's row in `counts`, or −1.
+        counts: uint32 [models, rows, FINE], added to.
     """
+    chosen = np.empty(STRIP, np.uint32)
+    for m in range(vectors.shape[0]):
+        bits = vectors[m].view(np.uint32)
+        slot_of = slots[m]
+        table = counts[m].reshape(-1)
+        for start in range(0, bits.size, STRIP):
+            part = bits[start : start + STRIP]
+            found = np.uint64(0)
+            for i in range(part.size):  # sift, then count; see `kernels.rank`
+                pattern = part[i] & MAGNITUDE
+                chosen[found] = pattern
+                found += np.uint64(slot_of[pattern >> LOW_BITS] >= 0)
+            for j in range(found):
+                slot = np.uint32(slot_of[chosen[j] >> LOW_BITS])
+                table[(slot << LOW_BITS) + (chosen[j] & LOW_MASK)] += np.uint32(1)
+
+
+def codes_plain(values: Array, where: Array, codes: Array) -> Array:
+    """The code of each entry of float32 [n], looked up as `levels` does."""
+    pattern = values.view(np.uint32) & MAGNITUDE
+    at = where[pattern >> LOW_BITS]
+    found: Array = np.where(at >= 0, codes[np.maximum(at, 0) + (pattern & LOW_MASK).astype(np.int64)], ~at)
+    return found
+
+
+def count_codes_plain(values: Array, where: Array, codes: Array, counts: Array) -> None:
+    """Numpy's meaning of `count_codes`."""
+    counts += np.bincount(codes_plain(values, where, codes), minlength=CODES)
+
+
+@kernel
+def count_codes(values, where, codes, counts):  # type: ignore[no-untyped-def]
+    """Count the entries of float32 [n] by their code: int64 [CODES], added to. See `levels`."""
     bits = values.view(np.uint32)
     for i in range(bits.size):
-        m = bits[i] & MAGNITUDE
-        slot = slots[m >> LOW_BITS]
-        if slot >= 0:
-            fine[slot, m & LOW_MASK] += 1
+        counts[_code(bits[i] & MAGNITUDE, where, codes)] += 1
+
+
+@kernel
+def _code(pattern, where, codes):  # type: ignore[no-untyped-def]
+    at = where[pattern >> LOW_BITS]
+    fine = codes[
+        np.uint64(max(at, 0)) + np.uint64(pattern & LOW_MASK)
+    ]  # read in any case: a branch would cost more
+    return np.uint8(fine if at >= 0 else ~at)
 
 
 def levels_plain(
-    values: Array,
-    sign: int,
-    coarse: Array,
-    slots: Array,
-    fine: Array,
-    steps: Array,
-    left: Array,
-    position: Array,
-    out: Array,
+    values: Array, where: Array, codes: Array, now: Array, left: Array, steps: Array, dealt: Array, out: Array
 ) -> None:
     """Numpy's meaning of `levels`."""
-    m = values.view(np.uint32) & MAGNITUDE
-    slot = slots[m >> LOW_BITS]
-    level = np.where(slot < 0, coarse[m >> LOW_BITS], fine[slot, m & LOW_MASK]).astype(np.int64)
-    for i in np.flatnonzero((level >= TIED) & (m > 0)):
-        tie = level[i] - TIED
-        while position[tie] < steps.shape[1] and left[tie, position[tie]] <= 0:
-            position[tie] += 1
-        level[i] = steps[tie, position[tie]] if position[tie] < steps.shape[1] else NEVER
-        if position[tie] < steps.shape[1]:
-            left[tie, position[tie]] -= 1
-    level[(m == 0) | (sign == 0)] = NEVER
-    out[:] = level
+    for i, code in enumerate(codes_plain(values, where, codes)):
+        out[i] = now[code]
+        left[code] -= 1
+        while left[code] == 0:
+            advance_plain(code, now, left, steps, dealt)
+
+
+def advance_plain(code: int, now: Array, left: Array, steps: Array, dealt: Array) -> None:
+    """Numpy's meaning of `advance`."""
+    row, at = code - TIED, steps[code - TIED, -1] + 1
+    steps[row, -1] = at
+    over = at >= dealt.shape[1]
+    now[code] = NEVER if over else steps[row, at]
+    left[code] = np.iinfo(np.int64).max if over else dealt[row, at]
 
 
 @kernel
-def levels(values, sign, coarse, slots, fine, steps, left, position, out):  # type: ignore[no-untyped-def]
+def advance(code, now, left, steps, dealt):  # type: ignore[no-untyped-def]
+    """Turn a tie to its next step. The last column of `steps` holds the number of the step it is at."""
+    row = code - TIED
+    at = steps[row, dealt.shape[1]] + 1
+    steps[row, dealt.shape[1]] = at
+    if at >= dealt.shape[1]:
+        now[code] = NEVER
+        left[code] = np.int64(0x7FFFFFFFFFFFFFFF)
+    else:
+        now[code] = steps[row, at]
+        left[code] = dealt[row, at]
+
+
+@kernel
+def levels(values, where, codes, now, left, steps, dealt, out):  # type: ignore[no-untyped-def]
     """The level from which each entry of float32 [n] survives.
 
     Args:
-        values: float32 [n]. Zeros never survive.
-        sign: of the model's weight; with 0 nothing survives.
-        coarse: uint8 [COARSE], the level of every pattern of a bin, where all have the same.
-        slots: int16 [COARSE], the row in `fine` of the other bins, else −1.
-        fine: uint8 [rows, 2^13], the level of a pattern, or TIED + t for tie number t.
-        steps: uint8 [ties, s], the levels at which more of a tie's entries survive, rising; NEVER fills up.
-        left: int64 [ties, s], how many are still to be dealt out at each of these; counted down.
-        position: int64 [ties], where in `steps` a tie is; counted up.
+        values: float32 [n].
+        where: int32 [COARSE]; for a coarse bin whose patterns all have one code, its complement ~code; for the others
+            the index in `codes` of the bin's first pattern.
+        codes: uint8 [≥ FINE].
+        now: uint8 [CODES], the level that the next entry of a code gets; a code below TIED is a level itself.
+        left: int64 [CODES], how many entries get it before the code's next step. Counted down.
+        steps: int64 [ties, s + 1], the levels at which more of a tie's entries survive, rising; then the step it is at.
+        dealt: int64 [ties, s], how many entries each of these levels gets.
         out: uint8 [n], written.
     """
     bits = values.view(np.uint32)
     for i in range(bits.size):
-        m = bits[i] & MAGNITUDE
-        top = m >> LOW_BITS
-        slot = slots[top]
-        level = coarse[top] if slot < 0 else fine[slot, m & LOW_MASK]
-        if level >= TIED and m != 0:
-            tie = level - TIED
-            at = position[tie]
-            while at < steps.shape[1] and left[tie, at] <= 0:
-                at += 1
-            position[tie] = at
-            if at < steps.shape[1]:
-                level = steps[tie, at]
-                left[tie, at] -= 1
-            else:
-                level = np.uint8(NEVER)
-        out[i] = NEVER if m == 0 or sign == 0 else level
+        code = _code(bits[i] & MAGNITUDE, where, codes)
+        out[i] = now[code]
+        left[code] -= 1
+        while left[code] == 0:  # rare: a tie has at most one step per density
+            advance(np.int64(code), now, left, steps, dealt)
 
 
 def count_onsets_plain(level: Array, vectors: Array, sign: Array, counts: Array) -> None:
@@ -137,14 +195,15 @@ def count_onsets(level, vectors, sign, counts):  # type: ignore[no-untyped-def]
         counts: int64 [3, NEVER + 1], added to; row 0 touched, 1 contested, 2 in conflict.
     """
     models, n = level.shape
-    strip = 1024
-    first = np.empty(strip, np.uint8)
-    second = np.empty(strip, np.uint8)
-    up = np.empty(strip, np.uint8)
-    down = np.empty(strip, np.uint8)
+    first = np.empty(STRIP, np.uint8)
+    second = np.empty(STRIP, np.uint8)
+    up = np.empty(STRIP, np.uint8)
+    down = np.empty(STRIP, np.uint8)
+    # Four tables in turn: neighbours often have one level, and each addition would wait for the one before.
+    tables = np.zeros((3, 4, NEVER + 1), np.uint32)
     never = np.uint8(NEVER)
-    for start in range(0, n, strip):
-        size = min(strip, n - start)
+    for start in range(0, n, STRIP):
+        size = min(STRIP, n - start)
         for i in range(size):
             first[i] = never
             second[i] = never
@@ -162,6 +221,13 @@ def count_onsets(level, vectors, sign, counts):  # type: ignore[no-untyped-def]
                 up[i] = min(up[i], a if positive else never)
                 down[i] = min(down[i], never if positive else a)
         for i in range(size):
-            counts[0, first[i]] += 1
-            counts[1, second[i]] += 1
-            counts[2, max(up[i], down[i])] += 1
+            up[i] = max(up[i], down[i])
+        for i in range(size):
+            lane = i & 3
+            tables[0, lane, first[i]] += np.uint32(1)
+            tables[1, lane, second[i]] += np.uint32(1)
+            tables[2, lane, up[i]] += np.uint32(1)
+    for kind in range(3):
+        for lane in range(4):
+            for j in range(NEVER + 1):
+                counts[kind, j] += tables[kind, lane, j]

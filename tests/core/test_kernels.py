@@ -209,15 +209,43 @@ def test_disjoint_merge_is_its_plain_meaning(models: int, vote: int, combine: in
         assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
 
 
-def test_fine_counts_are_their_plain_meaning() -> None:
-    values = adversarial(4, 1, 4000)[0]
-    slots = np.full(onset.COARSE, -1, np.int16)
-    chosen = np.unique((values.view(np.uint32) & dtypes.MAGNITUDE) >> onset.LOW_BITS)[::3]
-    slots[chosen] = np.arange(chosen.size)
-    counted, expected = np.zeros((2, chosen.size, 1 << 13), np.int64)
-    onset.count_fine(values, slots, counted)
-    onset.count_fine_plain(values, slots, expected)
+def test_coarse_and_fine_counts_are_their_plain_meaning() -> None:
+    tau = adversarial(4, 2, 4000)
+    counted, expected = np.zeros((2, 2, onset.COARSE), np.uint32)
+    onset.count_coarse(tau, counted)
+    onset.count_coarse_plain(tau, expected)
     np.testing.assert_array_equal(counted, expected)
+    slots = np.full((2, onset.COARSE), -1, np.int16)
+    for m in range(2):
+        chosen = np.flatnonzero(counted[m])[m::3]
+        slots[m, chosen] = np.arange(chosen.size)
+    counted, expected = np.zeros((2, 2, int(slots.max()) + 1, onset.FINE), np.uint32)
+    onset.count_fine(tau, slots, counted)
+    onset.count_fine_plain(tau, slots, expected)
+    np.testing.assert_array_equal(counted, expected)
+
+
+def test_levels_and_their_ties_are_their_plain_meaning() -> None:
+    values = np.array([0, 1, -1, 2, 1, 1, 3, -1, 1, 2**-20, 1], np.float32)
+    where = np.full(onset.COARSE, ~7, np.int32)
+    codes = np.full(onset.FINE, onset.TIED, np.uint8)
+    where[int(np.float32(1).view(np.uint32)) >> int(onset.LOW_BITS)] = 0
+    where[0] = ~onset.NEVER
+    results = []
+    for function in (onset.levels, onset.levels_plain):
+        now, left = np.arange(onset.CODES, dtype=np.uint8), np.full(onset.CODES, 1 << 40)
+        now[onset.TIED], left[onset.TIED] = 20, 2
+        steps, dealt = np.array([[20, 30, 31, 0]]), np.array([[2, 0, 3]])
+        out = np.empty(values.size, np.uint8)
+        function(values, where, codes, now, left, steps, dealt, out)
+        results.append((out, now, left, steps))
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(results[0][0], [100, 20, 20, 7, 31, 31, 7, 31, 100, 7, 100])
+    counts, expected = np.zeros((2, onset.CODES), np.int64)
+    onset.count_codes(values, where, codes, counts)
+    onset.count_codes_plain(values, where, codes, expected)
+    np.testing.assert_array_equal(counts, expected)
 
 
 @settings(max_examples=30, deadline=None)
