@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterable
@@ -119,6 +120,15 @@ def forget(path: Path) -> None:
     content = path.resolve()
     path.unlink(missing_ok=True)
     content.unlink(missing_ok=True)
+
+
+def bytes_under_way(repo_id: str) -> int:
+    """Size of the partial files of a repository, whichever process writes them."""
+    total = 0
+    for partial in (_folder(repo_id) / "blobs").glob("*.incomplete"):
+        with contextlib.suppress(OSError):
+            total += partial.stat().st_size
+    return total
 
 
 def remove_orphans() -> int:

@@ -112,7 +112,9 @@ class HubClient:
         sizes = {path: file.size for path, file in listing.files.items()}
 
         def read(file: str, start: int, stop: int) -> bytes:
-            return self._session.read(listing.repo_id, listing.commit, file, start, stop)
+            about = self._session.about(listing.repo_id, listing.commit, gated=listing.gated)
+            with self._session.explained(about):
+                return self._session.read(listing.repo_id, listing.commit, file, start, stop)
 
         return _cached(listing, name) or open_remote(name, listing.commit, sizes, read)
 

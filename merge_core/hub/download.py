@@ -16,7 +16,7 @@ from huggingface_hub.utils._xet import abort_xet_session
 from merge_core.checkpoint import Checkpoint, open_folder
 from merge_core.errors import UserError
 from merge_core.hub import cache
-from merge_core.hub.listing import Listing, RemoteFile
+from merge_core.hub.listing import Listing, RemoteFile, git_id
 from merge_core.hub.session import PATIENT, Session
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 
@@ -69,6 +69,7 @@ class _Transfer:
             self._waiting.put(name)
         self._arrived = dict.fromkeys(files, 0)
         self._moved = time.monotonic()
+        self._elsewhere = 0
         self._stop = threading.Event()
         self._failed: list[BaseException] = []
         self._over = threading.Semaphore(0)
@@ -85,26 +86,34 @@ class _Transfer:
                 running -= self._over.acquire(timeout=POLL)
                 if cancelled is not None and cancelled():
                     raise Cancelled
-                if progress is not None:
-                    progress(self._report(ref, time.monotonic() - started))
-                if time.monotonic() - self._moved > GIVE_UP:
+                quiet = self._quiet_for()
+                if quiet > GIVE_UP:
                     raise UserError(
                         f"{ref}: the Hub has sent nothing for {GIVE_UP / 60:.0f} minutes.", "Try again later."
                     )
+                if progress is not None:
+                    done = sum(self._arrived.values())
+                    message = f"Waiting for the Hub: {ref}" if quiet > QUIET else f"Downloading {ref}"
+                    left = seconds_left(done, self._total, time.monotonic() - started)
+                    progress(Progress(done, self._total, message, left))
         except BaseException:
             abort_xet_session()  # that transport runs outside Python, and hears of a stop only so
             raise
         finally:
             self._stop.set()
         if self._failed:
-            with self._session.explained(self._session.about(self._listing.repo_id, self._listing.commit)):
+            listing = self._listing
+            about = self._session.about(listing.repo_id, listing.commit, gated=listing.gated)
+            with self._session.explained(about):
                 raise self._failed[0]
 
-    def _report(self, ref: str, elapsed: float) -> Progress:
-        done = sum(self._arrived.values())
-        quiet = time.monotonic() - self._moved > QUIET
-        message = f"Waiting for the Hub: {ref}" if quiet else f"Downloading {ref}"
-        return Progress(done, self._total, message, seconds_left(done, self._total, elapsed))
+    def _quiet_for(self) -> float:
+        """Seconds without a byte, here or in another process that fetches what is waited for."""
+        if time.monotonic() - self._moved > QUIET:
+            growing = cache.bytes_under_way(self._listing.repo_id)
+            if growing != self._elsewhere:
+                self._elsewhere, self._moved = growing, time.monotonic()
+        return time.monotonic() - self._moved
 
     def _work(self) -> None:
         try:
@@ -119,9 +128,14 @@ class _Transfer:
 
     def _fetch(self, name: str) -> None:
         expected = self._listing.files[name]
+        found: list[str] = []
         for _ in range(2):
             path = Path(self._session.retried(lambda: self._download(name), PATIENT, self._stop.is_set))
-            if _is_intact(path, expected, self._stop.is_set):
+            found.append(_hash(path, expected, self._stop.is_set))
+            # Not every mirror of the Hub names small files as git does. What comes twice alike was not garbled.
+            if found[-1] == (expected.sha256 or expected.git) or (
+                not expected.sha256 and found[1:] == found[:1]
+            ):
                 self._arrived[name] = expected.size
                 return
             cache.forget(path)
@@ -146,17 +160,17 @@ class _Transfer:
         self._moved = time.monotonic()
 
 
-def _is_intact(path: Path, expected: RemoteFile, stopped: CancelCheck) -> bool:
-    size = path.stat().st_size
-    if size != expected.size:
-        return False
-    digest = hashlib.sha256() if expected.sha256 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+def _hash(path: Path, expected: RemoteFile, stopped: CancelCheck) -> str:
+    """What `expected.sha256`, or else `expected.git`, should be."""
+    if not expected.sha256:
+        return git_id(path)
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while data := file.read(_HASH_READ):
             if stopped():
                 raise Cancelled
             digest.update(data)
-    return digest.hexdigest() == (expected.sha256 or expected.git or digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _counter(count: Callable[[int], None]) -> type[tqdm]:

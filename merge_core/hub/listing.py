@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from huggingface_hub.hf_api import BlobLfsInfo, RepoFile
 
@@ -31,11 +33,16 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a repository at a commit, by path."""
+    """The files of a repository at a commit, by path.
+
+    Args:
+        gated: reading them takes its owner's permission.
+    """
 
     repo_id: str
     commit: str
     files: Mapping[str, RemoteFile]
+    gated: bool
 
 
 def is_commit(revision: str | None) -> bool:
@@ -78,7 +85,16 @@ def ask_files(
             lambda: list(session.api.list_repo_tree(repo_id, recursive=True, revision=commit)), patience
         )
         files = {f.path: _file(f.size, f.lfs, f.blob_id) for f in tree if isinstance(f, RepoFile)}
-    return Listing(repo_id, commit, files)
+    return Listing(repo_id, commit, files, bool(info.gated))
+
+
+def git_id(path: Path) -> str:
+    """The id that git gives a file's content."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def _file(size: int, lfs: BlobLfsInfo | None, blob_id: str | None) -> RemoteFile:

@@ -43,6 +43,7 @@ class About:
         revision: the branch, tag or commit asked for; None is the default branch.
         signed_in: a token is sent.
         writing: the call changes something.
+        gated: the Hub lists the repository as gated.
     """
 
     endpoint: str
@@ -50,6 +51,7 @@ class About:
     revision: str | None = None
     signed_in: bool = False
     writing: bool = False
+    gated: bool = False
 
 
 def scrub(text: str, token: str | None = None) -> str:
@@ -65,6 +67,11 @@ def root_cause(error: BaseException) -> BaseException:
     while isinstance(error, (LocalEntryNotFoundError, RuntimeError)) and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def is_cut(error: BaseException) -> bool:
+    """True where the connection broke, or was closed under a call by another thread's trouble with it."""
+    return isinstance(error, CUT) or (isinstance(error, RuntimeError) and "has been closed" in str(error))
 
 
 def status_of(error: BaseException) -> int | None:
@@ -142,7 +149,7 @@ def _answered(error: HfHubHTTPError, about: About, token: str | None) -> UserErr
     code = error.response.headers.get("x-error-code", "")
     said = _said(error, token)
     repo = about.repo_id or "this"
-    if code == "GatedRepo":
+    if code == "GatedRepo" or (about.gated and status in (401, 403)):
         todo = "then try again" if about.signed_in else "sign in, and try again"
         return UserError(
             f"{repo} is gated: its files are open only to accounts that its owner has let in.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -19,8 +18,8 @@ from huggingface_hub import CommitInfo, CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
 from merge_core.errors import UserError
-from merge_core.hub.listing import Listing, ask_files
-from merge_core.hub.problems import CUT, TROUBLE, root_cause, status_of
+from merge_core.hub.listing import Listing, ask_files, git_id
+from merge_core.hub.problems import TROUBLE, is_cut, root_cause, status_of
 from merge_core.hub.session import PATIENT, Session
 from merge_core.progress import Progress, ProgressCallback, seconds_left
 
@@ -28,6 +27,7 @@ MESSAGE = "Upload a merge made with Tiebreak"
 _NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _REPORT_EVERY = 0.2  # seconds
 _AT_ONCE = 4  # files
+_READ_BACK = 10_000_000  # bytes; larger files are LFS
 
 
 @dataclass(frozen=True)
@@ -85,32 +85,27 @@ def publish(
                 "Publish without a pull request, which makes it.",
             )
         sent = _Sent(progress, repo_id, sum(path.stat().st_size for path in files.values()))
-        operations = []
-        for name, path in files.items():
-            file = opened.enter_context(_Counted(path, partial(sent.at, name)))
-            operations.append(CommitOperationAdd(name, file))
+        operations = [
+            CommitOperationAdd(name, opened.enter_context(_Counted(path, partial(sent.at, name))))
+            for name, path in files.items()
+        ]
         if there is not None and not pull_request:
             _refuse_to_replace(there, operations, files)
         if there is None:
             session.retried(lambda: session.api.create_repo(repo_id, private=private))
         sent.begin()
-        try:
-            made = _commit(session, repo_id, operations, there, pull_request)
-        except TROUBLE as error:
-            cause = root_cause(error)
-            lost = isinstance(cause, CUT) or (status_of(cause) or 0) >= 500
-            if not lost or pull_request or _differences(session, repo_id, None, operations, files):
-                raise
-            made = None  # the answer got lost, not the commit
-        commit = made.oid if made else ask_files(session, repo_id).commit
-        at = (made.pr_revision if made else None) or commit
-        if wrong := _differences(session, repo_id, at, operations, files):
+        made = _commit(session, repo_id, operations, files, there, pull_request)
+        if made is None:
+            commit, revision = ask_files(session, repo_id).commit, None
+        else:
+            commit, revision = made.oid, made.pr_revision
+        if wrong := _differences(session, repo_id, revision or commit, operations, files):
             raise UserError(
-                f"{repo_id}: {wrong[0]} arrived with another content than was sent.", "Publish again."
+                f"{repo_id}: {wrong[0]} did not arrive as it was sent.",
+                "Publish again.",
             )
         sent.end()
-    url = f"{session.endpoint}/{repo_id}"
-    return Published(url, commit, made.pr_url if made else None)
+    return Published(f"{session.endpoint}/{repo_id}", commit, made.pr_url if made else None)
 
 
 def plain_files(folder: Path) -> dict[str, Path]:
@@ -146,7 +141,7 @@ def _refuse_to_replace(there: Listing, operations: list[CommitOperationAdd], fil
         if held is None:
             continue
         path = files[operation.path_in_repo]
-        same = operation.upload_info.sha256.hex() == held.sha256 if held.sha256 else _git_id(path) == held.git
+        same = operation.upload_info.sha256.hex() == held.sha256 if held.sha256 else git_id(path) == held.git
         if not same:
             raise UserError(
                 f"{there.repo_id} has a {operation.path_in_repo} already, and publishing never replaces a file.",
@@ -158,18 +153,28 @@ def _commit(
     session: Session,
     repo_id: str,
     operations: list[CommitOperationAdd],
+    files: dict[str, Path],
     there: Listing | None,
     pull_request: bool,
-) -> CommitInfo:
-    return session.api.create_commit(
-        repo_id,
-        operations,
-        commit_message=MESSAGE,
-        create_pr=pull_request,
-        num_threads=_AT_ONCE,
-        # Should somebody commit meanwhile, the Hub refuses: what was found out about its files holds no more.
-        parent_commit=there.commit if there is not None and not pull_request else None,
-    )
+) -> CommitInfo | None:
+    """The commit that was made; None where all files are there, but the Hub's answer got lost."""
+    try:
+        return session.api.create_commit(
+            repo_id,
+            operations,
+            commit_message=MESSAGE,
+            create_pr=pull_request,
+            num_threads=_AT_ONCE,
+            # Should somebody commit meanwhile, the Hub refuses: what was found out about its files holds no more.
+            parent_commit=there.commit if there is not None and not pull_request else None,
+        )
+    except TROUBLE as error:
+        cause = root_cause(error)
+        if pull_request or not (is_cut(cause) or (status_of(cause) or 0) >= 500):
+            raise
+        if _differences(session, repo_id, None, operations, files):
+            raise
+        return None
 
 
 def _differences(
@@ -183,26 +188,21 @@ def _differences(
     names = [operation.path_in_repo for operation in operations]
     found = session.retried(lambda: session.api.get_paths_info(repo_id, names, revision=revision), PATIENT)
     held = {entry.path: entry for entry in found if isinstance(entry, RepoFile)}
-    wrong = []
-    for operation in operations:
-        entry = held.get(operation.path_in_repo)
-        if entry is None:
-            wrong.append(operation.path_in_repo)
-        elif entry.lfs is not None:
-            if entry.lfs.sha256 != operation.upload_info.sha256.hex():
-                wrong.append(operation.path_in_repo)
-        elif entry.blob_id != _git_id(files[operation.path_in_repo]):
-            wrong.append(operation.path_in_repo)
-    return wrong
 
+    def arrived(operation: CommitOperationAdd) -> bool:
+        name = operation.path_in_repo
+        entry = held.get(name)
+        if entry is None or entry.size != operation.upload_info.size:
+            return False
+        if entry.lfs is not None:
+            return entry.lfs.sha256 == operation.upload_info.sha256.hex()
+        # Not every mirror of the Hub names its blobs as git does: small files can be read back instead.
+        return entry.blob_id == git_id(files[name]) or (
+            entry.size <= _READ_BACK
+            and session.read(repo_id, revision or "main", name, 0, entry.size) == files[name].read_bytes()
+        )
 
-def _git_id(path: Path) -> str:
-    """The id that git gives a file's content."""
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as file:
-        while data := file.read(1 << 20):
-            digest.update(data)
-    return digest.hexdigest()
+    return [operation.path_in_repo for operation in operations if not arrived(operation)]
 
 
 class _Counted(io.BufferedReader):

@@ -89,7 +89,7 @@ def search(session: Session, text: str, limit: int) -> list[FoundModel]:
         found = _lookup(session, text)
         listed = [found] if found else []
     if not listed:
-        listed = _list(session, limit, search=text)
+        listed = _list(session, limit, search=text, expand=[*_PROPERTIES, "siblings"])
     return sorted(listed, key=lambda model: model.id != text)
 
 
@@ -130,7 +130,9 @@ def read_model(info: ModelInfo) -> FoundModel:
         gated=bool(info.gated),
         private=bool(info.private),
         is_adapter=adapter,
-        has_safetensors="safetensors" in tags or info.safetensors is not None,
+        has_safetensors="safetensors" in tags
+        or info.safetensors is not None
+        or any(sibling.rfilename.endswith(".safetensors") for sibling in info.siblings or ()),
         bases=tuple(dict.fromkeys(match["id"] for match in made_from)),
         last_modified=info.last_modified,
     )
@@ -156,7 +158,7 @@ def _card_licence(card: Any) -> str | None:
 
 
 def _list(session: Session, limit: int, **wanted: Any) -> list[FoundModel]:
-    params = {**wanted, "sort": "downloads", "limit": limit, "expand": list(_PROPERTIES)}
+    params = {"expand": list(_PROPERTIES), **wanted, "sort": "downloads", "limit": limit}
     with session.explained(session.about()):
         page = session.retried(lambda: session.get_json("/api/models", params))
         if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):

@@ -27,7 +27,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 from merge_core import __version__
 from merge_core.errors import UserError
-from merge_core.hub.problems import CUT, TROUBLE, About, asked_wait, explain, root_cause, status_of
+from merge_core.hub.problems import TROUBLE, About, asked_wait, explain, is_cut, root_cause, status_of
 from merge_core.progress import CancelCheck, Cancelled
 
 T = TypeVar("T")
@@ -111,9 +111,11 @@ class Session:
         """Differs between accounts, for what may be kept for one of them only; does not give the token away."""
         return hashlib.sha256(f"{self.endpoint}\n{self._token or ''}".encode()).hexdigest()
 
-    def about(self, repo_id: str = "", revision: str | None = None, *, writing: bool = False) -> About:
+    def about(
+        self, repo_id: str = "", revision: str | None = None, *, writing: bool = False, gated: bool = False
+    ) -> About:
         """For `explained`: what a call concerns."""
-        return About(self.endpoint, repo_id, revision, self.signed_in, writing)
+        return About(self.endpoint, repo_id, revision, self.signed_in, writing, gated)
 
     @contextmanager
     def explained(self, about: About) -> Iterator[None]:
@@ -146,7 +148,7 @@ class Session:
                 return call()
             except TROUBLE as error:
                 cause = root_cause(error)
-                if not isinstance(cause, CUT) and status_of(cause) not in _TRANSIENT:
+                if not is_cut(cause) and status_of(cause) not in _TRANSIENT:
                     raise
                 asked = asked_wait(cause)
                 wait = FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.8, 1.2) if asked is None else asked
@@ -163,15 +165,8 @@ class Session:
         return response.json()
 
     def read(self, repo_id: str, commit: str, file: str, start: int, stop: int) -> bytes:
-        """Bytes `start` to `stop` of a file, and no more.
-
-        Raises:
-            UserError: the Hub does not give them.
-        """
-        if start >= stop:
-            return b""
-        with self.explained(self.about(repo_id, commit)):
-            return self.retried(lambda: self._read(repo_id, commit, file, start, stop))
+        """Bytes `start` to `stop` of a file, and no more. Raises the client's errors."""
+        return self.retried(lambda: self._read(repo_id, commit, file, start, stop)) if start < stop else b""
 
     def _read(self, repo_id: str, commit: str, file: str, start: int, stop: int) -> bytes:
         url = hf_hub_url(repo_id, file, revision=commit, endpoint=self.endpoint)

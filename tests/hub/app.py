@@ -166,6 +166,8 @@ class HubApp:
             "sha": repo.head.sha,
             "tags": self.store.tags_of(repo),
         }
+        if "siblings" in expand:
+            known["siblings"] = [{"rfilename": path} for path in repo.head.files]
         if parameters:
             known["safetensors"] = {"parameters": parameters, "total": sum(parameters.values())}
         if expand:

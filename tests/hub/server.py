@@ -183,7 +183,7 @@ class LocalHub:
         self.requests.clear()
         self.bugs.clear()
         self._faults.clear()
-        self.ignore_range, self.tells_sizes = False, True
+        self.ignore_range, self.tells_sizes, self.store.names_as_git = False, True, True
 
     def fail(
         self,
@@ -296,6 +296,7 @@ def _faulty(send: Send, fault: Fault) -> Send:
     async def faulty(message: Message) -> None:
         nonlocal passed
         if fault.drop_answer:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
             raise Cut("the answer is dropped")
         body = message.get("body", b"")
         if body and fault.pace:

@@ -92,6 +92,7 @@ class Store:
         self.repos: dict[str, Repo] = {}
         self.users: dict[str, User] = {}  # by token
         self.collections: dict[str, list[str]] = {}
+        self.names_as_git = True
         self.lock = threading.RLock()
 
     def put(self, content: bytes, lfs: bool) -> Blob:
@@ -100,7 +101,9 @@ class Store:
         if not path.exists():
             path.write_bytes(content)
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha}\nsize {len(content)}\n"
-        return Blob(sha, git_id(pointer.encode() if lfs else content), len(content), lfs, path)
+        stored = pointer.encode() if lfs else content
+        named = git_id(stored) if self.names_as_git else hashlib.sha1(stored).hexdigest()
+        return Blob(sha, named, len(content), lfs, path)
 
     def uploaded(self, sha256: str, size: int) -> Blob | None:
         """An LFS blob that was put here before."""

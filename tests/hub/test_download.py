@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,22 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
             return True
         threading.Event().wait(0.01)
     return False
+
+
+@contextmanager
+def another_download(hub: LocalHub, repo_id: str) -> Iterator[None]:
+    """Another process is fetching the weights; it is killed in the end if it has not finished."""
+    fetch = f"session.Session(None, None).api.hf_hub_download({repo_id!r}, 'model.safetensors')"
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": constants.HF_HUB_CACHE}
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from merge_core.hub import session; {fetch}"], env=environment
+    )
+    try:
+        assert until(lambda: len(partials()) == 1, 30)
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_only_needed_files_are_fetched_into_the_shared_cache(
@@ -261,17 +278,50 @@ def test_damaged_file_is_fetched_once_more(hub: LocalHub, client: HubClient, lar
     assert (here.root / "model.safetensors").read_bytes() == (large / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_file_that_stays_damaged_is_refused_and_removed(
-    hub: LocalHub, client: HubClient, large: Path, file: str
+    hub: LocalHub, client: HubClient, large: Path
 ) -> None:
     hub.add_model(ID, large)
     opened = client.checkpoint(ModelRef(ID))
-    hub.fail("GET /storage/" if "safetensors" in file else f"GET .*{file}", corrupt=True)
+    hub.fail("GET /storage/", corrupt=True)
 
-    with pytest.raises(UserError, match=f"acme/base: {file} arrived twice with another content"):
+    with pytest.raises(UserError, match=r"acme/base: model\.safetensors arrived twice with another content"):
         client.download(opened)
-    assert not list(Path(constants.HF_HUB_CACHE).rglob(file))
+    assert not list(Path(constants.HF_HUB_CACHE).rglob("model.safetensors"))
+
+
+def test_small_file_damaged_on_its_way_is_fetched_once_more(
+    hub: LocalHub, client: HubClient, model: Path
+) -> None:
+    hub.add_model(ID, model)
+    opened = client.checkpoint(ModelRef(ID))
+    hub.fail("GET .*tokenizer.json", corrupt=True, times=1)
+
+    here = client.download(opened)
+
+    assert here.root is not None
+    assert (here.root / "tokenizer.json").read_bytes() == (model / "tokenizer.json").read_bytes()
+
+
+def test_mirror_that_names_small_files_in_its_own_way_is_believed(
+    hub: LocalHub, client: HubClient, model: Path
+) -> None:
+    hub.store.names_as_git = False
+    hub.add_model(ID, model)
+    assert client.download(client.checkpoint(ModelRef(ID))).root is not None
+
+
+def test_download_under_way_in_another_process_is_waited_for(
+    hub: LocalHub, client: HubClient, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "QUIET", 0.2)
+    monkeypatch.setattr(download, "GIVE_UP", 1.0)
+    hub.add_model(ID, large)
+    opened = client.checkpoint(ModelRef(ID))
+    hub.fail("GET /storage/", pace=0.02, times=1)
+    with another_download(hub, ID):
+        client.download(opened)
+    assert len(hub.asked("GET /storage/")) == 2  # the header, and the file once
 
 
 def test_gate_that_closes_before_the_download(hub: LocalHub, client: HubClient, model: Path) -> None:
@@ -305,18 +355,11 @@ def test_partial_file_of_a_killed_process_is_removed_and_one_under_way_is_not(
     hub.add_model("acme/large", large)
     hub.add_model(ID, model)
     hub.fail("GET /storage/", pace=0.05)
-    script = "from huggingface_hub import hf_hub_download; hf_hub_download('acme/large', 'model.safetensors')"
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": constants.HF_HUB_CACHE}
-    other = subprocess.Popen([sys.executable, "-c", script], env=environment)
-    try:
-        assert until(lambda: len(partials()) == 1, 30)
+    opened = client.checkpoint(ModelRef(ID))
+    with another_download(hub, "acme/large"):
         (partial,) = partials()
-        opened = client.checkpoint(ModelRef(ID))
         download.cache.remove_orphans()
         assert partial.exists()
-    finally:
-        other.kill()
-        other.wait()
     assert partial.exists()
     hub.forget()
     client.download(opened)

@@ -48,6 +48,14 @@ def test_gated_repository(hub: LocalHub, client: HubClient, stranger: HubClient,
     assert client.checkpoint(ModelRef(ID)).specs
 
 
+def test_gated_repository_of_a_hub_that_says_so_only_in_its_list(
+    hub: LocalHub, client: HubClient, model: Path
+) -> None:
+    hub.add_model(ID, model, gated=True)
+    hub.fail("resolve", status=403)
+    assert failure(client).startswith("acme/base is gated")
+
+
 def test_revision_that_is_gone(hub: LocalHub, client: HubClient, model: Path) -> None:
     hub.add_model(ID, model)
     assert "acme/base has no revision 'v9'; it may have been removed" in failure(client, ModelRef(ID, "v9"))

@@ -91,8 +91,17 @@ def test_published_files_are_compared_with_the_hubs(hub: LocalHub, client: HubCl
 
     hub.fail("paths-info", times=1, then=damage)
     assert publish(client, merged) == (
-        "ada/merge: model-00001-of-00002.safetensors arrived with another content than was sent. Publish again."
+        "ada/merge: model-00001-of-00002.safetensors did not arrive as it was sent. Publish again."
     )
+
+
+def test_mirror_that_names_small_files_in_its_own_way_is_read_back(
+    hub: LocalHub, client: HubClient, merged: Path
+) -> None:
+    hub.store.names_as_git = False
+    client.publish(merged, ID, private=True, pull_request=False)
+    assert held(hub) == sent(merged)
+    assert len(hub.asked("GET .*/resolve/")) == 4  # README, config, index, and the nested configuration
 
 
 def test_existing_files_are_never_replaced(
@@ -192,6 +201,12 @@ def test_files_that_had_arrived_are_not_sent_again(hub: LocalHub, client: HubCli
 
     assert held(hub) == sent(merged)
     assert not hub.asked("PUT /storage/")
+
+
+def test_upload_that_breaks_each_time_is_told(hub: LocalHub, client: HubClient, merged: Path) -> None:
+    hub.fail("PUT /storage/", drop_answer=True)
+    assert publish(client, merged) == f"The connection to {hub.url} broke for ada/merge. Try again."
+    assert held(hub) == {}
 
 
 def test_commit_whose_answer_got_lost_counts(hub: LocalHub, client: HubClient, merged: Path) -> None:

@@ -70,6 +70,16 @@ def test_models_without_safetensors_are_found_last_and_marked(shelves: LocalHub,
     assert (found.id, found.has_safetensors, found.size) == ("old/pickled", False, None)
 
 
+def test_models_of_a_hub_that_sets_no_tags_are_known_by_their_files(
+    hub: LocalHub, client: HubClient, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub.store, "tags_of", lambda repo: [])
+    monkeypatch.setattr(hub.store, "parameters", lambda repo: {})
+    hub.add_model("acme/base", model)
+    (found,) = client.search("base", 10)
+    assert found.has_safetensors
+
+
 @pytest.mark.parametrize(
     "text",
     [
