@@ -107,7 +107,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
 
 
 @given(recipes())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_written_recipe_is_read_back_as_the_same(recipe: Recipe) -> None:
     text = write_recipe(recipe)
     assert read_recipe(text) == recipe
@@ -115,7 +115,7 @@ def test_written_recipe_is_read_back_as_the_same(recipe: Recipe) -> None:
 
 
 @given(recipes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_plain_yaml_reads_what_is_written_and_finds_no_alias(recipe: Recipe) -> None:
     text = write_recipe(recipe)
     document = yaml.safe_load(text)
@@ -124,7 +124,7 @@ def test_plain_yaml_reads_what_is_written_and_finds_no_alias(recipe: Recipe) -> 
 
 
 @given(recipes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_export_to_plain_mergekit_holds_only_mergekits_keys_and_names_the_others(recipe: Recipe) -> None:
     text = write_plain_mergekit(recipe)
     document = yaml.safe_load(text)
@@ -136,7 +136,7 @@ def test_export_to_plain_mergekit_holds_only_mergekits_keys_and_names_the_others
 
 
 @given(recipes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_published_recipe_is_a_valid_one_without_a_path(recipe: Recipe) -> None:
     public = published_recipe(recipe, {})
     check_recipe(public)
