@@ -41,7 +41,8 @@ class CausalLanguageModelling:
         sequels: list[Sequel] = []
         for place, text in enumerate(probe.items):
             work.check()
-            pieces = _pieces((opening, *token_ids(model, text)), model.window)
+            with model.answering(probe.name):
+                pieces = _pieces((opening, *token_ids(model, text)), model.window)
             owners += [place] * len(pieces)
             sequels += pieces
         nats = [0.0] * len(probe.items)

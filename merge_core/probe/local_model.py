@@ -15,11 +15,13 @@ from safetensors import SafetensorError
 
 from merge_core.checkpoint import open_folder
 from merge_core.errors import UserError
+from merge_core.probe.model_view import model_view
 
 BATCH_WORK = 4e9  # floating-point operations of one batch: a fifth of a second on a slow machine
 LARGEST_BATCH = 32
 LARGEST_FLOAT32 = 4 << 30  # bytes; larger models stay in the number type they are stored in
 LARGEST_SIDE = 2048  # pixels that a processor may enlarge an image to
+LONGEST_MESSAGE = 240  # characters of what transformers has to say
 LONGEST_WINDOW = 512  # tokens; logits of more would fill memory where the vocabulary is large
 
 VOCABULARIES = (
@@ -80,11 +82,11 @@ class LocalModel:
 
     def __init__(self, folder: Path, check: Callable[[], None]) -> None:
         self.name = folder.name or str(folder)
-        self._folder = str(folder)
         self._check = check
         self._opened: dict[Head, Any] = {}
         # Pickles, adapters, and headers and indexes that lie are refused here, before transformers sees the folder.
         checkpoint = open_folder(folder, str(folder))
+        self._view = model_view(checkpoint)
         self._numbers = sum(spec.numel for spec in checkpoint.specs.values())
         self._own_code = "auto_map" in checkpoint.config
         self.config = self._load("AutoConfig", "configuration")
@@ -132,7 +134,7 @@ class LocalModel:
         """The model's tokenizer."""
         tokenizer = self._load("AutoTokenizer", "tokenizer")
         # Where the files are missing, transformers makes some tokenizers up, to which every word is unknown.
-        names = [path.name for path in Path(self._folder).iterdir()]
+        names = [path.name for path in Path(self._view.name).iterdir()]
         if tokenizer.vocab_files_names and not any(name.endswith(VOCABULARIES) for name in names):
             raise UserError(
                 f"{self.name} lacks its tokenizer: expected a file such as tokenizer.json.",
@@ -149,7 +151,7 @@ class LocalModel:
         if any(not isinstance(side, int) or not 0 < side <= LARGEST_SIDE for side in sides):
             raise UserError(
                 f"{self.name}: preprocessor_config.json: expected sizes from 1 to {LARGEST_SIDE} pixels, found "
-                f"{_brief(sides)}."
+                f"{self._brief(sides)}."
             )
         return processor
 
@@ -188,7 +190,7 @@ class LocalModel:
             getattr(self.config, "max_position_embeddings", None),
             getattr(self.tokenizer, "model_max_length", None),
         ]
-        return min(LONGEST_WINDOW, *(n for n in limits if isinstance(n, int) and n > 0))
+        return max(2, min([LONGEST_WINDOW, *(n for n in limits if isinstance(n, int) and n > 0)]))
 
     def batch(self, positions: int) -> int:
         """How many items to put into a batch. The same for everybody: batches change a result's last bits.
@@ -207,7 +209,7 @@ class LocalModel:
             with torch.inference_mode():
                 yield
         except FAILURES as error:
-            raise UserError(f"{self.name} fails at the probe {probe}: {_brief(error)}.") from None
+            raise UserError(f"{self.name} fails at the probe {probe}: {self._brief(error)}.") from None
 
     def require_finite(self, values: Any, probe: str) -> None:
         """Raise a `UserError` where the model's answer, a tensor, is not all numbers."""
@@ -226,7 +228,7 @@ class LocalModel:
         opened = getattr(transformers, auto)
         try:
             return opened.from_pretrained(
-                self._folder, local_files_only=True, trust_remote_code=False, **settings
+                self._view.name, local_files_only=True, trust_remote_code=False, **settings
             )
         except FAILURES as error:
             if self._own_code:
@@ -235,21 +237,20 @@ class LocalModel:
                     "Pick a model whose kind transformers knows.",
                 ) from None
             raise UserError(
-                f"{self.name}: transformers cannot open its {what}: {_brief(error)}.",
+                f"{self.name}: transformers cannot open its {what}: {self._brief(error)}.",
                 "Are all files of the model there?",
             ) from None
+
+    def _brief(self, problem: object) -> str:
+        """The beginning of a message that may run over pages and hold anything."""
+        text = re.sub(r"\s+", " ", str(problem)).strip().replace(self._view.name, self.name)
+        text = "".join(character for character in text if character.isprintable())
+        if len(text) > LONGEST_MESSAGE:
+            text = text[:LONGEST_MESSAGE] + "…"
+        return text.rstrip(".") or type(problem).__name__
 
 
 def _listed(names: list[str]) -> str:
     return ", ".join(name[:60] for name in names[:8]) + (
         f", … ({len(names)} in all)" if len(names) > 8 else ""
     )
-
-
-def _brief(problem: object) -> str:
-    """The first sentence of a message that may run over pages and hold anything."""
-    text = re.sub(r"\s+", " ", str(problem)).strip()
-    text = "".join(character for character in text if character.isprintable())
-    if len(text) > 240:
-        text = text[:240] + "…"
-    return text.rstrip(".") or type(problem).__name__

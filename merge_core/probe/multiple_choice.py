@@ -54,7 +54,8 @@ class MultipleChoice:
         sequels: list[Sequel] = []
         for item in probe.items:
             work.check()
-            sequels += _sequels(model, item, probe.name)
+            with model.answering(probe.name):
+                sequels += _sequels(model, item, probe.name)
         scores = iter(log_likelihoods(model, probe.name, sequels, work.reach))
         plain = per_byte = 0
         for item in probe.items:

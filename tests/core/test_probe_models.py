@@ -125,6 +125,37 @@ def test_pickled_weights_are_not_opened(model, prose, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_what_lies_beside_a_model_is_not_part_of_it(model, prose):
+    """Transformers would apply an adapter, where PEFT is installed, and read the half-written file."""
+    expected = run_probe(model, [prose])
+    (model / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
+    (model / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    assert run_probe(model, [prose]) == expected
+
+
+def test_weights_in_a_file_of_another_name_are_found(model, prose):
+    expected = run_probe(model, [prose])
+    (model / "model.safetensors").rename(model / "exported.safetensors")
+    assert run_probe(model, [prose]) == expected
+
+
+def test_sharded_weights_are_found(tmp_path, model, prose):
+    expected = run_probe(model, [prose])
+    AutoModelForCausalLM.from_pretrained(model).save_pretrained(tmp_path / "sharded", max_shard_size="10KB")
+    for path in model.glob("tokenizer*"):
+        (tmp_path / "sharded" / path.name).write_bytes(path.read_bytes())
+    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+    assert run_probe(tmp_path / "sharded", [prose]) == expected
+
+
+def test_errors_name_the_model_and_no_folder_of_ours(model, prose):
+    change_config(model, n_head=3)
+    with pytest.raises(UserError) as refused:
+        run_probe(model, [prose])
+    assert "tiebreak-" not in str(refused.value)
+    assert "/tmp" not in str(refused.value)
+
+
 def test_a_folder_that_is_no_model_is_the_users_error(tmp_path, model, prose):
     with pytest.raises(UserError, match="There is no folder"):
         run_probe(tmp_path / "nowhere", [prose])
