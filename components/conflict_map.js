@@ -3,6 +3,7 @@
 const root = element.querySelector(".tb-map");
 const part = (name) => root.querySelector(`.tb-map-${name}`);
 const { state } = shared;
+shared.trimming = props.trimming;
 
 const picture = makePicture(root);
 const cursor = makeCursor(root, picture);
@@ -85,7 +86,7 @@ function say() {
   const parts = sentence(state.map, state.mode, state.share);
   sayPlace.replaceChildren(...parts.map(([text, bold]) => (bold ? node("b", "", text) : text)));
   const note = part("note");
-  note.hidden = scrubber.trims();
+  note.hidden = shared.trims();
   note.textContent = note.hidden
     ? ""
     : `${props.methods[state.tuning] ?? state.tuning} keeps every change. This is what trimming as TIES does it would leave.`;

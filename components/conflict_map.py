@@ -88,15 +88,15 @@ def update(state: MapState) -> Any:
 def follow(the_map: ConflictMap, page: Page, tuned: Tuner) -> None:
     """Let the map's scrubber and the density control say the same; neither needs the server to redraw."""
     density = tuned.controls["density"]
-    # Fires for the visitor's own drag and for what undo, a pasted recipe or a link set.
-    density.change(None, density, None, js="percent => window.tiebreakMap?.follow(percent)", **QUICK)
-    tuned.redrawn.then(
-        None,
-        [tuned.method, density],
-        None,
-        js="(method, percent) => window.tiebreakMap?.tuned(method, percent)",
-        **QUICK,
-    )
+    # For the visitor's own drag, and for what undo, a pasted recipe or a link set.
+    for event in (density.change, tuned.redrawn.then):
+        event(
+            None,
+            [tuned.method, density],
+            None,
+            js="(method, percent) => window.tiebreakMap?.tuned(method, percent)",
+            **QUICK,
+        )
     the_map.slide(None, None, density, js="() => window.tiebreakMap.percent()", **QUICK)
 
     def slid(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:

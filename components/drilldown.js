@@ -22,7 +22,7 @@ function show() {
   empty.hidden = chosen;
   open.hidden = close.hidden = !chosen;
   root.dataset.open = chosen;
-  title.textContent = chosen ? cellTitle(map, number) : "One cell";
+  title.textContent = chosen ? cellTitle(map, number) : "A closer look";
   size.textContent = "";
   if (!chosen) return;
   const cell = map.cells[number];
@@ -31,8 +31,9 @@ function show() {
   body.replaceChildren(
     ...cell.tensors.map((tensor, place) => {
       const row = node("tr");
-      const name = node("th", "tb-row-name tb-tensor-name", tensor.name);
+      const name = node("th", "tb-row-name tb-tensor-name");
       name.scope = "row";
+      tensor.name.split(/(?<=\.)/).forEach((word) => name.append(word, node("wbr"))); // breaks at its dots
       row.append(name, node("td", "tb-number", whole(tensor.numel)), rates[place]);
       return row;
     }),

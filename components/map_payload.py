@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -50,7 +52,7 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
         shown = list(cell.tensors[:MOST_LISTED])
         listed += shown if len(cell.tensors) > 1 else []
         cells.append(_cell(report, arranged, cell, shown))
-    names = model_names(report.models)
+    names = brief_names(report.models)
     null = chance(len(report.models) if voters is None else voters, report.density)
     return {
         "models": _models(report, names),
@@ -81,10 +83,14 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
     }
 
 
-def model_names(spelled: Sequence[str]) -> list[str]:
-    """Short names, but whole ones for models that would share a short one."""
+def brief_names(spelled: Sequence[str]) -> list[str]:
+    """What tells models apart: "shoes" and "tops" of "garment-vit-shoes" and "garment-vit-tops"."""
     short = [short_name(ModelRef.parse(name)) for name in spelled]
-    return [s if short.count(s) == 1 else name for name, s in zip(spelled, short, strict=True)]
+    short = [s if short.count(s) == 1 else name for name, s in zip(spelled, short, strict=True)]
+    common = len(list(takewhile(lambda letters: len(set(letters)) == 1, zip(*short, strict=False))))
+    words = re.match(r".*[-_./]", short[0][:common]) if len(short) > 1 else None
+    brief = [name[words.end() :] for name in short] if words else short
+    return brief if all(brief) else short
 
 
 def _models(report: InterferenceReport, names: Sequence[str]) -> list[dict[str, str]]:

@@ -26,10 +26,11 @@ function colourAt(stops, part) {
 
 // Rounds outwards to steps of 1, 2 or 5, so that the ends of the scale are numbers one can say and seldom move.
 function rounded(low, high) {
-  const span = Math.max(high - low, 1e-5);
+  const span = Math.max(high - low, 0.001);
   const power = 10 ** Math.floor(Math.log10(span));
   const step = (span / power < 2 ? 0.2 : span / power < 5 ? 0.5 : 1) * power;
-  return [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
+  const from = Math.floor(low / step + 1e-9) * step;
+  return [from, Math.max(Math.ceil(high / step - 1e-9) * step, from + step)];
 }
 
 // [lowest, highest] of the colours. `values` per cell; those of cells where little meets do not stretch the range.
@@ -47,7 +48,7 @@ function rangeOf(mode, fitted, values, solid) {
     return [-most, most];
   }
   const [from, to] = rounded(low, high);
-  return [Math.max(0, from), Math.min(1, to)];
+  return from >= 1 ? [1 - (to - from), 1] : [Math.max(0, from), Math.min(1, to)]; // all may be 100 %
 }
 
 function makeLegend(root) {

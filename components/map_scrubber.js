@@ -34,20 +34,19 @@ function makeScrubber(root) {
   }
 
   const unit = () => (state.mode === "beyond" ? MEASURES.conflict : MEASURES[state.mode]).unit;
-  const trims = () => state.tuning === null || props.trimming.includes(state.tuning);
 
   function set(share) {
     const steps = Math.round(Math.min(Math.max(share, 0.01), 1) * 100) / 100;
     if (steps === state.share) return;
     state.heldUntil = performance.now() + HOLD;
     shared.change({ share: steps });
-    if (trims()) trigger("slide", { share: steps });
+    if (shared.trims()) trigger("slide", { share: steps });
   }
 
   function done() {
     clearTimeout(commit);
     state.heldUntil = performance.now() + HOLD;
-    if (trims()) trigger("density", { share: state.share });
+    if (shared.trims()) trigger("density", { share: state.share });
   }
 
   line.addEventListener("pointerdown", (event) => {
@@ -77,5 +76,5 @@ function makeScrubber(root) {
     clearTimeout(commit);
     commit = setTimeout(done, 300); // after the last of several presses
   });
-  return { draw, mark, trims };
+  return { draw, mark };
 }

@@ -74,6 +74,9 @@ function chanceAt(map, place) {
   return found;
 }
 
+// A tensor may have no entries at all.
+const conflictShare = (counts) => (counts.numel > 0 ? counts.conflicted / counts.numel : null);
+const touchedShare = (counts) => (counts.numel > 0 ? counts.touched / counts.numel : null);
 const rateOf = (counts) => (counts.contested > 0 ? counts.conflicted / counts.contested : null);
 
 // What the map can show: a number in shares from counts, or null where there is none. `rate` is what its curve shows.
@@ -100,15 +103,15 @@ const MEASURES = {
     label: "Share of all",
     unit: "of all weights",
     about: "Of all weights: the share where models pull in opposite directions.",
-    of: (counts) => counts.conflicted / counts.numel,
-    rate: (counts) => counts.conflicted / counts.numel,
+    of: conflictShare,
+    rate: conflictShare,
   },
   touched: {
     label: "Touched",
     unit: "of all weights",
     about: "Of all weights: the share that at least one model changes after trimming.",
-    of: (counts) => counts.touched / counts.numel,
-    rate: (counts) => counts.touched / counts.numel,
+    of: touchedShare,
+    rate: touchedShare,
   },
 };
 
@@ -141,21 +144,24 @@ function makeMapState() {
     if (changed.size && !frame) frame = requestAnimationFrame(tell);
   }
 
-  return {
+  const trims = (method) => store.trimming.includes(method);
+
+  const store = {
     state,
     change,
     listen: (listener) => listeners.add(listener),
     percent: () => Math.round(state.share * 1e4) / 100,
-    // The density control's value. Its echo of what the scrubber just said must not pull the scrubber back.
-    follow(percent) {
-      if (performance.now() < state.heldUntil || !Number.isFinite(percent)) return;
-      change({ share: percent / 100 });
-    },
+    // What the controls say. A method without density leaves the map at its own; and the echo of what the scrubber
+    // just said must not pull the scrubber back.
     tuned(method, percent) {
       change({ tuning: method });
-      this.follow(percent);
+      const held = performance.now() < state.heldUntil;
+      if (!held && trims(method) && Number.isFinite(percent)) change({ share: percent / 100 });
     },
+    trims: () => state.tuning === null || trims(state.tuning),
+    trimming: [], // methods that have a density; the map's component says which
   };
+  return store;
 }
 
 const shared = (window.tiebreakMap ??= makeMapState());

@@ -46,6 +46,7 @@ function cellTitle(map, number) {
 // One measure of one cell, row or all, said with what it is a share of: [bold start, rest].
 function inWords(mode, counts, chance) {
   const { touched, contested, conflicted, numel } = counts;
+  if (numel <= 0) return ["No weights.", ""];
   if (mode === "touched") {
     const by = finely(chance.touched);
     return [finely(touched / numel), ` of its weights are touched (${whole(touched)}). Chance: ${by}.`];

@@ -52,7 +52,8 @@ def _far_apart(norm: dict[str, float], called: dict[str, str]) -> list[str]:
 
 
 def _too_close(report: InterferenceReport, norm: dict[str, float], called: dict[str, str]) -> list[str]:
-    found = []
+    found: list[str] = []
+    near: list[set[str]] = []
     for pair in report.pairs:
         if pair.cosine is None:
             continue
@@ -67,8 +68,21 @@ def _too_close(report: InterferenceReport, norm: dict[str, float], called: dict[
                 f"{called[pair.a]} and {called[pair.b]} moved in the same direction, one further than the other."
             )
         elif apart < min(a, b):
-            found.append(
-                f"{called[pair.a]} and {called[pair.b]} are nearer to each other than to the base: perhaps they "
-                "were fine-tuned from another model than this base."
-            )
+            near.append({pair.a, pair.b})
+    for group in _joined(near):
+        names = [called[model] for model in report.models if model in group]
+        found.append(
+            f"{', '.join(names[:-1])} and {names[-1]} are nearer to each other than to the base: perhaps they "
+            "were fine-tuned from another model than this base."
+        )
     return found
+
+
+def _joined(pairs: Sequence[set[str]]) -> list[set[str]]:
+    """Groups of models that a chain of pairs connects."""
+    groups: list[set[str]] = []
+    for pair in pairs:
+        touched = [group for group in groups if group & pair]
+        groups = [group for group in groups if not group & pair]
+        groups.append(pair.union(*touched))
+    return groups

@@ -1,0 +1,369 @@
+"""The map in a real browser: what it shows, how it answers, and that strangers' names stay text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from components.inspecting import MapState
+from merge_core.errors import UserError
+from merge_core.interference import InterferenceReport, TensorInterference
+from merge_core.interference.chance import chance
+from tests.browser.map_page import made_up_report, served
+
+HOSTILE = (
+    "<img src=x onerror=window.hit=1>",
+    "${window.hit=1}",
+    "{{window.hit}}",
+    "`+(window.hit=1)+`",
+    "</script><script>window.hit=1</script>",
+    '<a href="javascript:window.hit=1">x</a>',
+    "=1+1",
+)
+MODULES = ("attn.q_proj", "attn.v_proj", "mlp.up_proj", "mlp.down_proj")
+NAMES = [
+    "model.embed_tokens.weight",
+    *(f"model.layers.{layer}.{m}.{p}" for layer in range(6) for m in MODULES for p in ("weight", "bias")),
+    *(f"model.layers.2.{name}.weight" for name in HOSTILE),
+    *HOSTILE,
+    "lm_head.weight",
+]
+
+shown = MapState({})
+
+
+@pytest.fixture(scope="module")
+def report() -> InterferenceReport:
+    return made_up_report(NAMES, entries=1500)
+
+
+@pytest.fixture(scope="module")
+def address(report: InterferenceReport) -> Iterator[str]:
+    with served(lambda: shown) as found:
+        yield found
+
+
+@pytest.fixture
+def map_on(page: Page, address: str, report: InterferenceReport) -> Page:
+    """A page that shows the map, with no error so far; it has none at the end either."""
+    show(report=report)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    problems: list[str] = []
+    page.goto(address)
+    page.wait_for_selector(".tb-map[data-drawn=true] .tb-map-plot .main-svg")
+    page.wait_for_function("window.tiebreakMap.state.tuning === 'ties'")  # the controls have spoken
+    yield page
+    assert problems == []
+
+
+def show(**state: object) -> None:
+    global shown
+    shown = MapState({}, **state)  # type: ignore[arg-type]
+
+
+def heat(page: Page) -> list[list[float | None]]:
+    return page.evaluate("document.querySelector('.tb-map-plot').data[0].z")
+
+
+def sums(tensors: list[TensorInterference], percent: int) -> tuple[int, int, int, int]:
+    """(touched, contested, conflicted, numel)."""
+    at = percent - 1
+    return (
+        sum(t.touched[at] for t in tensors),
+        sum(t.contested[at] for t in tensors),
+        sum(t.conflicted[at] for t in tensors),
+        sum(t.numel for t in tensors),
+    )
+
+
+def of(report: InterferenceReport, layer: int, module: str) -> list[TensorInterference]:
+    return [t for t in report.tensors if t.layer == layer and t.module.startswith(module)]
+
+
+def slide(page: Page, percent: int) -> None:
+    """Drag the density control there, as the browser does: one input event."""
+    page.locator("#density input[type=range]").evaluate(
+        """(slider, value) => {
+          Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(slider, String(value));
+          slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        percent,
+    )
+
+
+def cell_at(page: Page, row: int, column: int) -> tuple[float, float]:
+    box = page.locator(".tb-map-plot").bounding_box()
+    rows, columns = len(heat(page)), len(heat(page)[0])
+    return box["x"] + box["width"] * (column + 0.5) / columns, box["y"] + box["height"] * (row + 0.5) / rows
+
+
+# What it shows ----------------------------------------------------------------------------------------------------
+
+
+def test_every_mode_draws_the_reports_numbers(map_on: Page, report: InterferenceReport) -> None:
+    null = chance(3, (0.2,))
+    expected = {
+        "Conflict": lambda t, c, x, n: x / c,
+        "Beyond chance": lambda t, c, x, n: x / c - null.conflicted[0] / null.contested[0],
+        "Share of all": lambda t, c, x, n: x / n,
+        "Touched": lambda t, c, x, n: t / n,
+    }
+    for mode, number in expected.items():
+        map_on.get_by_role("button", name=mode, exact=True).click()
+        map_on.wait_for_timeout(60)
+        drawn = heat(map_on)
+        for layer in range(6):
+            for column, module in enumerate(MODULES):
+                assert drawn[layer][column] == pytest.approx(
+                    number(*sums(of(report, layer, module), 20)), abs=1e-6
+                )
+
+
+def test_the_sentence_says_what_is_drawn_with_chance_beside_it(
+    map_on: Page, report: InterferenceReport
+) -> None:
+    _, contested, conflicted, numel = sums(list(report.tensors), 20)
+    null = chance(3, (0.2,))
+    said = re.sub(r"\s", " ", map_on.locator(".tb-map-say").inner_text())
+    assert f"two or more models touch {100 * contested / numel:.1f} % of all weights" in said
+    assert f"pull apart in {100 * conflicted / contested:.0f} % of cases" in said
+    assert f"chance alone would give {100 * null.conflicted[0] / null.contested[0]:.0f} %" in said
+
+
+def test_the_table_holds_what_the_map_shows(map_on: Page, report: InterferenceReport) -> None:
+    map_on.get_by_role("button", name="Table", exact=True).click()
+    lines = map_on.locator(".tb-map-table table").first.locator("tbody tr")
+    expect(lines).to_have_count(6)
+    for layer in range(6):
+        texts = lines.nth(layer).locator("td").all_inner_texts()
+        for column, module in enumerate(MODULES):
+            _, contested, conflicted, _ = sums(of(report, layer, module), 20)
+            assert re.sub(r"\s", "", texts[column]) == f"{100 * conflicted / contested:.1f}%"
+    slide(map_on, 60)
+    _, contested, conflicted, _ = sums(of(report, 0, MODULES[0]), 60)
+    expect(lines.nth(0).locator("td").first).to_have_text(re.compile(f"^{100 * conflicted / contested:.1f}"))
+
+
+def test_csv_holds_every_cell_and_starts_no_formula(map_on: Page, report: InterferenceReport) -> None:
+    with map_on.expect_download() as saved:
+        map_on.get_by_role("button", name="CSV", exact=True).click()
+    rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text())))
+    assert sum(int(row["conflicted"]) for row in rows) == sums(list(report.tensors), 20)[2]
+    assert sum(int(row["weights"]) for row in rows) == sums(list(report.tensors), 20)[3]
+    assert not [row for row in rows if row["module"].startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize(("format", "start"), [("PNG", b"\x89PNG"), ("SVG", b"<svg")])
+def test_pictures_are_saved_with_strangers_names_as_text(map_on: Page, format: str, start: bytes) -> None:
+    with map_on.expect_download() as saved:
+        map_on.get_by_role("button", name=format, exact=True).click()
+    data = Path(saved.value.path()).read_bytes()
+    assert data.startswith(start)
+    assert not re.search(rb"<(img|script|a)\b", data)
+
+
+# Strangers' names ---------------------------------------------------------------------------------------------------
+
+
+def test_hostile_tensor_names_stay_text_everywhere(map_on: Page) -> None:
+    map_on.get_by_role("button", name="Table", exact=True).click()
+    columns = len(heat(map_on)[0])
+    for column in range(columns):
+        x, y = cell_at(map_on, 2, column)
+        map_on.mouse.move(x, y)
+        map_on.mouse.click(x, y)
+        map_on.wait_for_timeout(40)
+    map_on.locator(".tb-map-grid").focus()
+    for key in ("Home", "ArrowUp", "ArrowUp", "ArrowUp", "ArrowRight", "Enter"):
+        map_on.keyboard.press(key)
+    map_on.wait_for_timeout(100)
+    assert map_on.evaluate("window.hit") is None
+    page_parts = "#tb-map, #tb-cell, #tb-pairs, .tb-tip"
+    for tag in ("img", "script", "a"):
+        assert map_on.locator(page_parts).locator(tag).count() == 0
+    for name in HOSTILE:
+        assert name in map_on.locator(".tb-map-table").inner_text()
+
+
+# The density --------------------------------------------------------------------------------------------------------
+
+
+def test_density_control_redraws_the_map_and_the_scrubber_without_asking_for_a_new_map(
+    map_on: Page, report: InterferenceReport
+) -> None:
+    held: list[Route] = []
+    map_on.route("**/*", lambda route: held.append(route))  # the server hears of nothing meanwhile
+    slide(map_on, 45)
+    expect(map_on.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "45")
+    _, contested, conflicted, _ = sums(of(report, 3, MODULES[2]), 45)
+    map_on.wait_for_timeout(60)
+    assert heat(map_on)[3][2] == pytest.approx(conflicted / contested, abs=1e-6)
+    assert "45" in map_on.locator(".tb-map-say b").first.inner_text()
+    assert held, "the draft is the server's, so it must be told"
+    for request in held:
+        request.continue_()
+
+
+def test_dragging_the_scrubber_asks_nothing_and_letting_go_sets_the_draft_once(map_on: Page) -> None:
+    box = map_on.locator(".tb-scrub-line").bounding_box()
+    asked: list[str] = []
+    map_on.on("request", lambda request: asked.append(request.url))
+    map_on.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 40)
+    map_on.mouse.down()
+    for part in (0.35, 0.4, 0.5, 0.6, 0.7):
+        map_on.mouse.move(box["x"] + box["width"] * part, box["y"] + 40)
+        map_on.wait_for_timeout(30)
+    now = map_on.locator(".tb-scrub-line").get_attribute("aria-valuenow")
+    assert float(now) > 60
+    expect(map_on.locator("#density input[type=number]")).to_have_value(now)
+    assert asked == []
+    map_on.mouse.up()
+    expect(map_on.locator("#draft textarea")).to_have_value(re.compile(f"density: {float(now) / 100:g}"))
+    map_on.wait_for_timeout(900)
+    assert map_on.locator(".tb-scrub-line").get_attribute("aria-valuenow") == now
+    map_on.get_by_role("button", name="Undo", exact=True).click()
+    expect(map_on.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "20")
+    expect(map_on.locator("#density input[type=number]")).to_have_value("20")
+
+
+def test_arrow_keys_move_the_scrubber_by_one_percent(map_on: Page) -> None:
+    line = map_on.locator(".tb-scrub-line")
+    line.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "PageUp", "ArrowLeft"):
+        map_on.keyboard.press(key)
+    expect(line).to_have_attribute("aria-valuenow", "32")
+    expect(map_on.locator("#draft textarea")).to_have_value(re.compile(r"density: 0\.32"))
+
+
+def test_a_method_without_density_shows_what_trimming_would_leave_and_changes_no_recipe(map_on: Page) -> None:
+    map_on.locator("#method").get_by_role("radio", name="Linear").check()
+    expect(map_on.locator(".tb-map-note")).to_be_visible()
+    expect(map_on.locator(".tb-map-note")).to_contain_text("Linear")
+    map_on.locator(".tb-scrub-line").focus()
+    map_on.keyboard.press("PageUp")
+    expect(map_on.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "30")
+    map_on.wait_for_timeout(600)
+    assert "density" not in map_on.locator("#draft textarea").input_value()
+
+
+# Cells --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_click_opens_the_cell_beneath_and_its_numbers_follow_the_density(
+    map_on: Page, report: InterferenceReport
+) -> None:
+    map_on.mouse.click(*cell_at(map_on, 3, 2))
+    expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 3 · mlp.up")
+    tensors = of(report, 3, "mlp.up_proj")
+    for percent in (20, 70):
+        slide(map_on, percent)
+        expect(map_on.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", str(percent))
+        map_on.wait_for_timeout(60)
+        for row, tensor in enumerate(tensors):
+            cells = map_on.locator("#tb-cell tbody tr").nth(row)
+            assert cells.locator("th").inner_text() == tensor.name
+            rate = tensor.conflicted[percent - 1] / tensor.contested[percent - 1]
+            assert re.sub(r"\s", "", cells.locator("td").nth(1).inner_text()) == f"{100 * rate:.1f}%"
+
+
+def test_keys_walk_the_map_in_words_and_enter_opens_the_cell(map_on: Page) -> None:
+    grid = map_on.locator(".tb-map-grid")
+    map_on.get_by_role("button", name="Touched", exact=True).focus()
+    map_on.keyboard.press("Tab")
+    expect(grid).to_be_focused()
+    spoken = map_on.locator(".tb-map-spoken")
+    expect(spoken).to_contain_text("embed_tokens")
+    map_on.keyboard.press("ArrowDown")
+    expect(spoken).to_contain_text("Layer 0 · ")
+    map_on.keyboard.press("Home")
+    expect(spoken).to_contain_text("Layer 0 · attn.q")
+    map_on.keyboard.press("ArrowRight")
+    map_on.keyboard.press("ArrowDown")
+    expect(spoken).to_contain_text("Layer 1 · attn.v. ")
+    expect(spoken).to_contain_text("contested weights")
+    map_on.keyboard.press("Enter")
+    expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 1 · attn.v")
+
+
+def test_the_chosen_cell_survives_a_new_map_a_reload_and_other_words_in_the_address(
+    map_on: Page, address: str
+) -> None:
+    map_on.goto(f"{address}?recipe=abc")
+    map_on.wait_for_selector(".tb-map[data-drawn=true] .main-svg")
+    map_on.mouse.click(*cell_at(map_on, 4, 1))
+    expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 4 · attn.v")
+    assert "recipe=abc" in map_on.url
+    show(report=made_up_report(NAMES, seed=5, entries=900))
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    expect(map_on.locator("#tb-cell .tb-cell-size")).to_contain_text("1,800 weights")
+    expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 4 · attn.v")
+    map_on.reload()
+    expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 4 · attn.v")
+
+
+# States -------------------------------------------------------------------------------------------------------------
+
+
+def test_work_and_problems_leave_the_drawn_map_in_place(map_on: Page) -> None:
+    before = heat(map_on)
+    height = map_on.locator(".tb-map-drawn").bounding_box()["height"]
+    show(fraction=0.4, message="mlp of layer 3")
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    expect(map_on.locator(".tb-map-work")).to_contain_text("mlp of layer 3")
+    assert map_on.locator(".tb-map-work progress").evaluate("bar => bar.value") == pytest.approx(0.4)
+    show(problem=UserError("<b>There is no base.</b>", "Name one."))
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    expect(map_on.locator(".tb-map [role=alert]")).to_contain_text("<b>There is no base.</b> Name one.")
+    assert heat(map_on) == before
+    assert map_on.locator(".tb-map-drawn").bounding_box()["height"] == height
+
+
+def test_a_page_without_a_map_says_what_to_do(page: Page, address: str) -> None:
+    show()
+    page.goto(address)
+    expect(page.locator(".tb-map .tb-empty")).to_contain_text("Choose a base model and two fine-tunes")
+
+
+def test_where_nothing_conflicts_the_map_is_still_drawn(map_on: Page, report: InterferenceReport) -> None:
+    nothing = (0,) * 100
+    calm = [
+        TensorInterference(**{**vars(t), "contested": nothing, "conflicted": nothing}) for t in report.tensors
+    ]
+    show(report=InterferenceReport(**{**vars(report), "tensors": tuple(calm)}))
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    expect(map_on.locator(".tb-map-say")).to_contain_text("nothing can conflict")
+    met = [TensorInterference(**{**vars(t), "conflicted": nothing}) for t in report.tensors]
+    show(report=InterferenceReport(**{**vars(report), "tensors": tuple(met)}))
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    expect(map_on.locator(".tb-map-say")).to_contain_text("0")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_narrow_window_scrolls_down_only(
+    page: Page, address: str, report: InterferenceReport, theme: str
+) -> None:
+    show(report=report)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{address}?__theme={theme}")
+    page.wait_for_selector(".tb-map[data-drawn=true] .main-svg")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    plot, area = page.locator(".tb-map-plot").bounding_box(), page.locator(".tb-map").bounding_box()
+    assert area["x"] <= plot["x"]
+    assert plot["x"] + plot["width"] <= area["x"] + area["width"]
+
+
+def test_light_and_dark_are_redrawn_when_the_page_changes(map_on: Page) -> None:
+    map_on.get_by_role("button", name="Beyond chance", exact=True).click()
+    scale = "JSON.stringify(document.querySelector('.tb-map-plot').data[0].colorscale)"
+    map_on.wait_for_timeout(100)
+    before = json.loads(map_on.evaluate(scale))
+    map_on.evaluate("document.body.classList.toggle('dark')")
+    map_on.wait_for_function(f"{scale} !== {json.dumps(json.dumps(before, separators=(',', ':')))}")

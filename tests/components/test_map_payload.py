@@ -1,0 +1,148 @@
+"""What the browser is sent holds the report's numbers, added up by cell, and nothing that is not text or number."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from components import conflict_map
+from components.inspecting import MapState
+from components.map_layout import arrange
+from components.map_payload import MOST_LISTED, NO_RATE, brief_names, map_payload
+from merge_core.errors import UserError
+from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
+from merge_core.interference.chance import chance
+
+DENSITY = tuple(j / 100 for j in range(1, 101))
+NAMES = [
+    "embed.weight",
+    *(
+        f"layers.{layer}.{part}"
+        for layer in range(3)
+        for part in ("attn.q.weight", "attn.q.bias", "fc1.weight")
+    ),
+    *(f"layers.1.experts.{expert}.w1.weight" for expert in range(MOST_LISTED + 6)),
+    "head.weight",
+]
+
+
+@pytest.fixture(scope="module")
+def report() -> InterferenceReport:
+    rng = np.random.default_rng(7)
+    tensors = []
+    for name in NAMES:
+        numel = int(rng.integers(50, 5000))
+        touched = np.sort(rng.integers(0, numel + 1, 100))
+        contested = (touched * rng.uniform(0, 1)).astype(int)
+        contested[:3] = 0
+        conflicted = (contested * rng.uniform(0, 1)).astype(int)
+        curves = (tuple(int(n) for n in curve) for curve in (touched, contested, conflicted))
+        tensors.append(TensorInterference(name, None, name, "", numel, *curves))
+    models = ("./garment-a", "./garment-b")
+    pairs = (PairAgreement(*models, 0.25, 0.6),)
+    return InterferenceReport(
+        models, DENSITY, tuple(tensors), pairs, (ModelNorm(models[0], 1, 0.1), ModelNorm(models[1], 2, None))
+    )
+
+
+def unpacked(text: str, kind: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_each_cell_holds_the_sums_over_its_tensors(report: InterferenceReport) -> None:
+    payload = map_payload(report)
+    curves = unpacked(payload["curves"], "<f4").reshape(3, len(payload["cells"]), 100)
+    found = {t.name: t for t in report.tensors}
+    arranged = arrange(NAMES)
+    assert len(payload["cells"]) == len(arranged.cells)
+    seen = []
+    for number, (cell, place) in enumerate(zip(payload["cells"], arranged.cells, strict=True)):
+        mine = [found[NAMES[i]] for i in place.tensors]
+        seen += [t.name for t in mine]
+        assert (cell["row"], cell["column"], cell["count"]) == (place.row, place.column, len(mine))
+        assert cell["numel"] == sum(t.numel for t in mine)
+        for curve, which in zip(curves[:, number], ("touched", "contested", "conflicted"), strict=True):
+            for step in range(100):
+                assert curve[step] == sum(getattr(t, which)[step] for t in mine)
+    assert sorted(seen) == sorted(NAMES)
+
+
+def test_tensors_of_a_cell_that_holds_several_have_their_own_conflict_rate(
+    report: InterferenceReport,
+) -> None:
+    payload = map_payload(report)
+    rates = unpacked(payload["tensor_rates"], "<u2").reshape(-1, 100)
+    found = {t.name: t for t in report.tensors}
+    listed = [t["name"] for cell in payload["cells"] if cell["count"] > 1 for t in cell["tensors"]]
+    assert len(listed) == len(rates)
+    for name, rate in zip(listed, rates, strict=True):
+        for step in range(100):
+            contested, conflicted = found[name].contested[step], found[name].conflicted[step]
+            if contested == 0:
+                assert rate[step] == NO_RATE
+            else:
+                assert rate[step] / (NO_RATE - 1) == pytest.approx(conflicted / contested, abs=1e-5)
+
+
+def test_a_cell_of_many_experts_names_some_and_counts_all(report: InterferenceReport) -> None:
+    (cell,) = [c for c in map_payload(report)["cells"] if c["count"] > 2]
+    assert cell["count"] == MOST_LISTED + 6
+    assert len(cell["tensors"]) == MOST_LISTED
+
+
+def test_chance_is_reckoned_for_the_models_that_vote(report: InterferenceReport) -> None:
+    for voters, models in ((None, 2), (3, 3)):
+        null = chance(models, DENSITY)
+        assert map_payload(report, voters)["chance"] == {
+            "touched": list(null.touched),
+            "contested": list(null.contested),
+            "conflicted": list(null.conflicted),
+        }
+
+
+def test_a_model_of_weight_zero_does_not_vote(report: InterferenceReport) -> None:
+    question = (
+        "merge_method: ties\nbase_model: ./base\nmodels:\n"
+        "  - {model: ./garment-a, parameters: {weight: 1.0}}\n  - {model: ./garment-b, parameters: {weight: 0.0}}\n"
+        "  - {model: ./garment-c, parameters: {weight: -1.0}}\nparameters: {density: 0.2}\n"
+    )
+    value = conflict_map.update(MapState({"question": question}, report=report))
+    assert json.loads(value["payload"])["chance"]["touched"] == list(chance(2, DENSITY).touched)
+
+
+def test_a_report_without_tensors_is_an_empty_map() -> None:
+    payload = map_payload(InterferenceReport(("./a",), DENSITY, (), (), (ModelNorm("./a", 0, None),)))
+    assert payload["cells"] == []
+    assert payload["rows"] == []
+    json.dumps(payload)
+
+
+def test_work_and_problems_are_passed_on() -> None:
+    assert conflict_map.update(MapState({}, fraction=0.4, message="layer 3")) == {
+        "state": "loading",
+        "fraction": 0.4,
+        "message": "layer 3",
+    }
+    problem = UserError("No base.", "Name one.")
+    assert conflict_map.update(MapState({}, problem=problem)) == {
+        "state": "problem",
+        "message": "No base.",
+        "hint": "Name one.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("spelled", "brief"),
+    [
+        (["m/garment-vit-shoes", "m/garment-vit-tops"], ["shoes", "tops"]),
+        (["acme/code", "acme/math"], ["code", "math"]),
+        (["./a/model", "./b/model"], ["a/model", "b/model"]),
+        (["./vit", "./vit-tops"], ["vit", "vit-tops"]),
+        (["./only-one"], ["only-one"]),
+    ],
+)
+def test_models_go_by_what_tells_them_apart(spelled: list[str], brief: list[str]) -> None:
+    assert brief_names(spelled) == brief
