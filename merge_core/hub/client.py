@@ -28,7 +28,7 @@ class HubClient:
     """One account's view of a Hub. Cheap to make; asks nothing until it is used.
 
     Args:
-        token: whose view; None is the account this machine is signed in with, or nobody.
+        token: whose view; None is the account this machine is signed in with, or nobody; on a Space, nobody.
         endpoint: the Hub's address; None is HF_ENDPOINT, else the Hugging Face Hub.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import threading
 import time
@@ -33,7 +34,8 @@ from merge_core.progress import CancelCheck, Cancelled
 T = TypeVar("T")
 
 ANSWER_WITHIN = 20.0  # seconds, for what a person waits for
-_WAITS = {"connect": 10.0, "read": 120.0, "write": 120.0, "pool": 120.0}  # where the client sets none
+_WAITS = {"read": 120.0, "write": 120.0, "pool": 120.0}  # seconds, where the client sets none
+_CONNECT = 5.0  # seconds
 _TRANSIENT = {408, 429, 500, 502, 503, 504}
 FIRST_WAIT = 0.5  # seconds before the second attempt; doubles from there
 _POLL = 0.1
@@ -47,21 +49,23 @@ class Patience:
     Args:
         attempts: how often to ask in all.
         longest_wait: seconds between two attempts; a Hub that asks for more gets its error shown.
+        within: seconds after which no further attempt is begun.
     """
 
     attempts: int
     longest_wait: float
+    within: float
 
 
-PROMPT = Patience(3, 5.0)  # somebody looks at the page
-PATIENT = Patience(6, 90.0)  # a background transfer
+PROMPT = Patience(3, 5.0, 10.0)  # somebody looks at the page
+PATIENT = Patience(6, 90.0, 900.0)  # a background transfer
 
 
 def _never_wait_forever(request: httpx2.Request) -> None:
     """The client sets no time limit on many of its calls: a silent server would hold them forever."""
     limits = request.extensions.get("timeout") or {}
     given = {key: value for key, value in limits.items() if value is not None}
-    request.extensions = {**request.extensions, "timeout": {**_WAITS, **given}}
+    request.extensions = {**request.extensions, "timeout": {**_WAITS, **given, "connect": _CONNECT}}
 
 
 def _http_client() -> httpx2.Client:
@@ -84,13 +88,14 @@ class Session:
     """A token and an address, with the client that uses them. The token is never shown.
 
     Args:
-        token: None takes the one that this machine is signed in with, if it is.
+        token: None takes the one that this machine is signed in with, if it is; on a Space, none.
         endpoint: None takes HF_ENDPOINT, else the Hugging Face Hub.
     """
 
     def __init__(self, token: str | None, endpoint: str | None) -> None:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
-        self._token = token or get_token()
+        # A Space's own token is its owner's: a visitor who brings none must not see the owner's private models.
+        self._token = token or (None if os.environ.get("SPACE_ID") else get_token())
         self.api = HfApi(
             endpoint=self.endpoint,
             token=self._token or False,
@@ -143,6 +148,7 @@ class Session:
         Raises:
             Cancelled: `cancelled` answered true in a pause.
         """
+        begun = time.monotonic()
         for attempt in range(1, patience.attempts + 1):
             try:
                 return call()
@@ -152,7 +158,8 @@ class Session:
                     raise
                 asked = asked_wait(cause)
                 wait = FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.8, 1.2) if asked is None else asked
-                if attempt == patience.attempts or wait > patience.longest_wait:
+                late = time.monotonic() - begun > patience.within
+                if attempt == patience.attempts or wait > patience.longest_wait or late:
                     raise
                 _pause(wait, cancelled)
         raise AssertionError("the last attempt returns or raises")

@@ -9,6 +9,7 @@ import pytest
 
 from merge_core.errors import UserError
 from merge_core.hub import HubClient, session
+from merge_core.hub.listing import list_files
 from merge_core.recipe import ModelRef
 from tests.hub.server import LocalHub
 
@@ -123,10 +124,18 @@ def test_connection_cut_every_time(hub: LocalHub, client: HubClient, model: Path
 
 
 def test_hub_that_does_not_answer(hub: LocalHub, client: HubClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PROMPT", session.Patience(1, 0))
     monkeypatch.setattr("merge_core.hub.listing.ANSWER_WITHIN", 0.05)
     hub.fail("GET /api/models", delay=0.3)
     assert failure(client) == f"{hub.url} does not answer in time for acme/base. Try again in a while."
+
+
+def test_nobody_waits_for_a_silent_hub_three_times(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("merge_core.hub.listing.ANSWER_WITHIN", 0.2)
+    hub.fail("GET /api/models", delay=0.5)
+    hasty = session.Patience(attempts=3, longest_wait=5.0, within=0.1)
+    with pytest.raises(UserError, match="does not answer in time"):
+        list_files(session.Session(None, hub.url), ID, patience=hasty)
+    assert len(hub.requests) == 1
 
 
 def test_no_network(hub: LocalHub) -> None:
@@ -143,6 +152,18 @@ def test_no_network(hub: LocalHub) -> None:
 def test_something_that_is_no_hub(hub: LocalHub, client: HubClient) -> None:
     hub.fail("GET /api/models", status=200)
     assert "gave an answer that no Hub gives for acme/base" in failure(client)
+
+
+def test_visitors_of_a_space_do_not_borrow_its_owners_token(
+    hub: LocalHub, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add_model("ada/secret", model, private=True)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    assert HubClient(endpoint=hub.url).checkpoint(ModelRef("ada/secret")).specs
+    monkeypatch.setenv("SPACE_ID", "ada/tiebreak")
+    assert "ada/secret is not on the Hub, or is private" in failure(
+        HubClient(endpoint=hub.url), ModelRef("ada/secret")
+    )
 
 
 def test_token_is_in_no_message(hub: LocalHub, model: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from merge_core.errors import UserError
 from merge_core.hub import HubClient, session
 from merge_core.progress import Cancelled, Progress
+from merge_core.recipe import ModelRef
 from tests.checkpoints import write_model
 from tests.hub.server import LocalHub
 
@@ -152,6 +153,7 @@ def test_pull_request_leaves_the_branch_as_it_is(
     assert held(hub, "acme/base", "refs/pr/1") == {**before, **sent(merged)}
     assert made.pull_request_url == f"{hub.url}/acme/base/discussions/1"
     assert made.commit == hub.repo("acme/base").refs["refs/pr/1"]
+    assert client.checkpoint(ModelRef("acme/base", "refs/pr/1")).commit == made.commit
 
 
 def test_pull_request_needs_a_repository(hub: LocalHub, client: HubClient, merged: Path) -> None:
