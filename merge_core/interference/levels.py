@@ -86,6 +86,7 @@ class _Coarse:
         at = np.unique(np.searchsorted(self.through, wanted))
         # The bin of zero is always looked at closely: a zero never survives.
         self.chosen = np.union1d(self.bins[at], 0).astype(np.int64)
+        self.chosen_counts = counts[self.chosen].astype(np.int64)
 
 
 def _table(coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool) -> LevelTable:
@@ -100,7 +101,9 @@ def _table(coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool) -> Level
     where[coarse.chosen] = np.arange(coarse.chosen.size) * FINE
     codes = np.full(max(1, coarse.chosen.size) * FINE, NEVER, np.uint8)
 
-    at = np.flatnonzero(fine[: coarse.chosen.size].ravel())[::-1]  # patterns that occur, largest first
+    fine = fine[: coarse.chosen.size]
+    fine[:, 0] = coarse.chosen_counts - fine.sum(axis=1, dtype=np.int64)
+    at = np.flatnonzero(fine)[::-1]  # patterns that occur, largest first
     top = coarse.chosen[at >> int(LOW_BITS)]
     counts = fine.ravel()[at].astype(np.int64)
     # Entries above a pattern: those in larger coarse bins, and those in its own that are larger.
@@ -121,7 +124,7 @@ def _table(coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool) -> Level
         codes[at[k]] = TIED + len(steps)
         reached = np.minimum(kept[begins[k] : ends[k] + 1] - before[k], counts[k])
         steps.append(tuple(range(int(begins[k]), int(begins[k]) + reached.size)))
-        dealt.append(tuple(np.diff(reached, prepend=0).tolist()))
+        dealt.append(tuple(np.diff(np.r_[0, reached]).tolist()))
     return LevelTable(where, codes, tuple(steps), tuple(dealt), _thresholds(patterns, counts, through, kept))
 
 

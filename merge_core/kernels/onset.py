@@ -51,13 +51,16 @@ def count_fine_plain(vectors: Array, slots: Array, counts: Array) -> None:
     for values, slot_of, row in zip(vectors, slots, counts, strict=True):
         pattern = values.view(np.uint32) & MAGNITUDE
         slot = slot_of[pattern >> LOW_BITS]
-        inside = slot >= 0
+        inside = (slot >= 0) & (pattern & LOW_MASK != 0)
         np.add.at(row, (slot[inside], pattern[inside] & LOW_MASK), 1)
 
 
 @kernel
 def count_fine(vectors, slots, counts):  # type: ignore[no-untyped-def]
-    """Count the magnitudes that lie in chosen coarse bins, pattern by pattern.
+    """Count the magnitudes that lie in chosen coarse bins, pattern by pattern but for each bin's first.
+
+    That one is what remains of the bin's count. It is left out because task vectors of bfloat16 models have hardly any
+    low bits: nearly all of their entries are the first of their bin.
 
     Args:
         vectors: float32 [models, n].
@@ -75,7 +78,7 @@ def count_fine(vectors, slots, counts):  # type: ignore[no-untyped-def]
             for i in range(part.size):  # sift, then count; see `kernels.rank`
                 pattern = part[i] & MAGNITUDE
                 chosen[found] = pattern
-                found += np.uint64(slot_of[pattern >> LOW_BITS] >= 0)
+                found += np.uint64((slot_of[pattern >> LOW_BITS] >= 0) & ((pattern & LOW_MASK) != 0))
             for j in range(found):
                 slot = np.uint32(slot_of[chosen[j] >> LOW_BITS])
                 table[(slot << LOW_BITS) + (chosen[j] & LOW_MASK)] += np.uint32(1)
@@ -161,12 +164,18 @@ def levels(values, where, codes, now, left, steps, dealt, out):  # type: ignore[
         out: uint8 [n], written.
     """
     bits = values.view(np.uint32)
-    for i in range(bits.size):
-        code = _code(bits[i] & MAGNITUDE, where, codes)
-        out[i] = now[code]
-        left[code] -= 1
-        while left[code] == 0:  # rare: a tie has at most one step per density
-            advance(np.int64(code), now, left, steps, dealt)
+    found = np.empty(STRIP, np.uint8)
+    for start in range(0, bits.size, STRIP):
+        part = bits[start : start + STRIP]
+        level = out[start : start + STRIP]
+        for i in range(part.size):
+            found[i] = _code(part[i] & MAGNITUDE, where, codes)
+        for i in range(part.size):
+            code = np.uint64(found[i])
+            level[i] = now[code]
+            left[code] -= 1
+            while left[code] == 0:  # rare: a tie has at most one step per density
+                advance(np.int64(code), now, left, steps, dealt)
 
 
 def count_onsets_plain(level: Array, vectors: Array, sign: Array, counts: Array) -> None:

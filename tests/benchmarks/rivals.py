@@ -42,7 +42,7 @@ def floor(models: Sequence[Path], out: Path) -> list[str]:
 
 
 def mergekit(folder: Path) -> Path | None:
-    """The `mergekit-yaml` of an environment below `folder`, made if need be; None if it cannot be, and why on stderr."""
+    """The `mergekit-yaml` of an environment below `folder`, made if need be; else None, and why on stderr."""
     program = folder / "mergekit" / "bin" / "mergekit-yaml"
     if program.exists():
         return program
