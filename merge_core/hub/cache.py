@@ -91,8 +91,9 @@ def remember_revision(repo_id: str, revision: str | None, commit: str) -> None:
     name = revision or "main"
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
         return
-    (refs / name).parent.mkdir(parents=True, exist_ok=True)
-    (refs / name).write_text(commit)
+    with contextlib.suppress(OSError):  # a cache that others look after may be read-only
+        (refs / name).parent.mkdir(parents=True, exist_ok=True)
+        (refs / name).write_text(commit)
 
 
 def require_space(needed: int, what: str) -> None:

@@ -96,11 +96,10 @@ class _Transfer:
                     message = f"Waiting for the Hub: {ref}" if quiet > QUIET else f"Downloading {ref}"
                     left = seconds_left(done, self._total, time.monotonic() - started)
                     progress(Progress(done, self._total, message, left))
-        except BaseException:
-            abort_xet_session()  # that transport runs outside Python, and hears of a stop only so
-            raise
         finally:
             self._stop.set()
+            if running:
+                abort_xet_session()  # that transport runs outside Python, and hears of a stop only so
         if self._failed:
             listing = self._listing
             about = self._session.about(listing.repo_id, listing.commit, gated=listing.gated)

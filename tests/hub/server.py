@@ -13,27 +13,19 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import uvicorn
 from starlette.requests import ClientDisconnect
 
 from tests.hub.app import HubApp
+from tests.hub.faults import Cut, Fault, Message, Receive, Send, faulty
 from tests.hub.store import Repo, Store, User
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
-
 TOKEN = "hf_localAdaMayWriteHere0000000000000"
-
-
-class Cut(Exception):
-    """Raised to make the server close a connection."""
 
 
 @dataclass
@@ -50,23 +42,6 @@ class Recorded:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}" + (f"?{self.query}" if self.query else "")
-
-
-@dataclass
-class Fault:
-    """What goes wrong with requests whose `METHOD /path?query` matches."""
-
-    pattern: re.Pattern[str]
-    times: float
-    status: int | None
-    headers: dict[str, str]
-    message: str
-    delay: float
-    pace: float
-    cut_after: int | None
-    corrupt: bool
-    drop_answer: bool
-    then: Callable[[], None] | None
 
 
 class LocalHub:
@@ -287,29 +262,7 @@ class LocalHub:
             await answered({"type": "http.response.start", "status": fault.status, "headers": pairs})
             await answered({"type": "http.response.body", "body": body})
             return
-        await self._app(scope, received, _faulty(answered, fault))
-
-
-def _faulty(send: Send, fault: Fault) -> Send:
-    passed = 0
-
-    async def faulty(message: Message) -> None:
-        nonlocal passed
-        if fault.drop_answer:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
-            raise Cut("the answer is dropped")
-        body = message.get("body", b"")
-        if body and fault.pace:
-            await asyncio.sleep(fault.pace)
-        if body and fault.corrupt and not passed:
-            message = {**message, "body": body[:-1] + bytes([body[-1] ^ 1])}
-        if fault.cut_after is not None and passed + len(body) > fault.cut_after:
-            await send({**message, "body": body[: fault.cut_after - passed], "more_body": True})
-            raise Cut("cut on purpose")
-        passed += len(body)
-        await send(message)
-
-    return faulty
+        await self._app(scope, received, faulty(answered, fault))
 
 
 def main() -> None:

@@ -1,0 +1,54 @@
+"""What the cache holds whole, told without the Hub: a receipt names the files that a merge needs of a commit.
+
+The cache itself cannot tell. A download that was cut short leaves weights without a tokenizer, and other programs fetch
+only what they need themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from merge_core.checkpoint import Checkpoint
+from merge_core.hub import cache
+from merge_core.hub.listing import Listing, is_commit
+from merge_core.json_files import read_json, write_json
+
+FOLDER = "tiebreak"  # beside the repository's blobs and snapshots, and removed together with them
+
+
+def receipt_path(repo_id: str, commit: str) -> Path:
+    """Where the receipt of a repository at a commit lies, or would. Its time says when the model was last used."""
+    return cache.snapshot(repo_id, commit).parents[1] / FOLDER / f"{commit}.json"
+
+
+def give_receipt(listing: Listing, files: Iterable[str]) -> None:
+    """Note that all `files` of `listing` are here. A cache that cannot be written goes without."""
+    path = receipt_path(listing.repo_id, listing.commit)
+    wanted = {name: listing.files[name].size for name in files}
+    with contextlib.suppress(OSError):
+        if read_json(path) == wanted:
+            os.utime(path)
+        else:
+            write_json(path, wanted)
+
+
+def open_whole(repo_id: str, revision: str | None, ref: str) -> Checkpoint | None:
+    """The model, where `revision` is a commit and all that a merge needs of it lies in the cache.
+
+    Args:
+        repo_id: `owner/name`.
+        revision: as the recipe spells it.
+        ref: the model as the recipe spells it.
+    """
+    if revision is None or not is_commit(revision):
+        return None
+    path, folder = receipt_path(repo_id, revision), cache.snapshot(repo_id, revision)
+    with contextlib.suppress(OSError):
+        wanted = read_json(path)
+        if isinstance(wanted, dict) and all((folder / n).stat().st_size == size for n, size in wanted.items()):
+            os.utime(path)
+            return cache.open_snapshot(folder, ref, revision)
+    return None
