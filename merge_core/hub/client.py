@@ -14,8 +14,9 @@ from merge_core.hub.download import download
 from merge_core.hub.listing import Listing, list_files
 from merge_core.hub.problems import Unreachable
 from merge_core.hub.publish import Published, publish
+from merge_core.hub.receipts import give_receipt, open_whole
 from merge_core.hub.search import FoundModel
-from merge_core.hub.session import Session
+from merge_core.hub.session import Session, on_space
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef
 
@@ -30,10 +31,15 @@ class HubClient:
     Args:
         token: whose view; None is the account this machine is signed in with, or nobody; on a Space, nobody.
         endpoint: the Hub's address; None is HF_ENDPOINT, else the Hugging Face Hub.
+        cache_first: open a model that is pinned to a commit and lies whole in the cache without asking the Hub whether
+            this account may read it. For the worker: whoever queued its job has asked, in the name of the job's owner.
     """
 
-    def __init__(self, token: str | None = None, endpoint: str | None = None) -> None:
+    def __init__(
+        self, token: str | None = None, endpoint: str | None = None, *, cache_first: bool = False
+    ) -> None:
         self._session = Session(token, endpoint)
+        self._cache_first = cache_first
 
     def __repr__(self) -> str:
         return f"HubClient({self._session!r})"
@@ -59,9 +65,15 @@ class HubClient:
             UserError: there is no such model, this account may not read it, or the Hub cannot be reached and the cache
                 does not hold it.
         """
+        if self._cache_first:
+            whole = open_whole(ref.path, ref.revision, str(replace(ref, lora=None)))
+            if whole is not None:
+                return whole
         try:
             return self._open(ref)[1]
         except Unreachable:
+            if on_space():  # the cache there holds what other visitors may read
+                raise
             found = cache.open_without_hub(ref.path, ref.revision, str(replace(ref, lora=None)))
             if found is None:
                 raise
@@ -116,7 +128,10 @@ class HubClient:
             with self._session.explained(about):
                 return self._session.read(listing.repo_id, listing.commit, file, start, stop)
 
-        return _cached(listing, name) or open_remote(name, listing.commit, sizes, read)
+        # Everybody may list a gated model. On a Space, where others filled the cache, only reading it shows the right to.
+        trusted = not (listing.gated and on_space())
+        found = _cached(listing, name) if trusted else None
+        return found or open_remote(name, listing.commit, sizes, read)
 
     def _key(self, repo_id: str, commit: str) -> _Key:
         return self._session.reader, repo_id, commit
@@ -126,8 +141,12 @@ def _cached(listing: Listing, name: str) -> Checkpoint | None:
     """The checkpoint on this machine; None where not all of it is here."""
     folder = cache.snapshot(listing.repo_id, listing.commit)
     checkpoint = cache.open_snapshot(folder, name, listing.commit)
-    if checkpoint is None or not cache.is_here(folder, cache.needed_files(checkpoint, listing), listing):
+    if checkpoint is None:
         return None
+    files = cache.needed_files(checkpoint, listing)
+    if not cache.is_here(folder, files, listing):
+        return None
+    give_receipt(listing, files)
     return checkpoint
 
 

@@ -17,12 +17,14 @@ from merge_core.checkpoint import Checkpoint, open_folder
 from merge_core.errors import UserError
 from merge_core.hub import cache
 from merge_core.hub.listing import Listing, RemoteFile, git_id
+from merge_core.hub.receipts import give_receipt
 from merge_core.hub.session import PATIENT, Session
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 
 AT_ONCE = 4  # files
 POLL = 0.1  # seconds between two looks at cancel and progress
 QUIET = 5.0  # seconds without a byte after which the wait is mentioned
+TIDY = 0.5  # seconds for stopped threads to end
 GIVE_UP = 300.0  # seconds without a byte
 _HASH_READ = 1 << 20
 
@@ -54,6 +56,7 @@ def download(
         cache.remove_orphans()
         cache.require_space(cache.bytes_to_fetch(missing, listing), checkpoint.ref)
         _Transfer(session, listing, missing).run(checkpoint.ref, progress, cancelled)
+    give_receipt(listing, files)
     return open_folder(folder, checkpoint.ref, listing.commit)
 
 
@@ -78,9 +81,12 @@ class _Transfer:
     def run(self, ref: str, progress: ProgressCallback | None, cancelled: CancelCheck | None) -> None:
         """Wait for all files, telling how far they are."""
         started = time.monotonic()
-        for _ in range(self._threads):
-            threading.Thread(target=self._work, name="download", daemon=True).start()
-        running = self._threads
+        threads = [
+            threading.Thread(target=self._work, name="download", daemon=True) for _ in range(self._threads)
+        ]
+        for thread in threads:
+            thread.start()
+        running = len(threads)
         try:
             while running and not self._failed:
                 running -= self._over.acquire(timeout=POLL)
@@ -100,6 +106,9 @@ class _Transfer:
             self._stop.set()
             if running:
                 abort_xet_session()  # that transport runs outside Python, and hears of a stop only so
+            deadline = time.monotonic() + TIDY
+            for thread in threads:  # they remove their partial files, unless the Hub keeps them waiting
+                thread.join(max(0.0, deadline - time.monotonic()))
         if self._failed:
             listing = self._listing
             about = self._session.about(listing.repo_id, listing.commit, gated=listing.gated)

@@ -48,7 +48,9 @@ def open_whole(repo_id: str, revision: str | None, ref: str) -> Checkpoint | Non
     path, folder = receipt_path(repo_id, revision), cache.snapshot(repo_id, revision)
     with contextlib.suppress(OSError):
         wanted = read_json(path)
-        if isinstance(wanted, dict) and all((folder / n).stat().st_size == size for n, size in wanted.items()):
+        if isinstance(wanted, dict) and all(
+            (folder / n).stat().st_size == size for n, size in wanted.items()
+        ):
             os.utime(path)
             return cache.open_snapshot(folder, ref, revision)
     return None

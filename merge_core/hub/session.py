@@ -84,6 +84,11 @@ disable_progress_bars()
 set_client_factory(_http_client)
 
 
+def on_space() -> bool:
+    """True on a Space, where strangers share this process and its cache."""
+    return bool(os.environ.get("SPACE_ID"))
+
+
 class Session:
     """A token and an address, with the client that uses them. The token is never shown.
 
@@ -95,7 +100,7 @@ class Session:
     def __init__(self, token: str | None, endpoint: str | None) -> None:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         # A Space's own token is its owner's: a visitor who brings none must not see the owner's private models.
-        self._token = token or (None if os.environ.get("SPACE_ID") else get_token())
+        self._token = token or (None if on_space() else get_token())
         self.api = HfApi(
             endpoint=self.endpoint,
             token=self._token or False,
