@@ -37,7 +37,7 @@ def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
     draft = Draft.of(read_recipe(workspace.demo_recipe(), "the demo's recipe"))
     publisher = publish.Publisher(workspace, tickets, Pushes())
     with gr.Blocks(title="Tiebreak", analytics_enabled=False, fill_width=True) as demo:
-        bar = header.build(workspace)
+        bar = header.build(workspace, draft.recipe)
         page = pages.build(draft)
         editor = recipe_panel.build(page, workspace, bar.recipe_button)
         with gr.Row(elem_classes=["tb-page"]):
@@ -63,6 +63,7 @@ def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
                     published = publish.build(page, publisher)
         card_editor.build(page, workspace, published.read)
         parts = Parts(
+            mark=bar.mark,
             models=models,
             editor=editor,
             link=bar.link,

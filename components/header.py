@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import gradio as gr
+from huggingface_hub import constants
 
 from components.link import Link
 from components.workspace import Workspace
+from merge_core.recipe import Recipe
 
 _MARK = """<div class="tb-mark">
 <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 8h9l-3-3M20 16h-9l3 3"/></svg>
@@ -53,10 +56,22 @@ class Header:
     link: Link
 
 
-def build(workspace: Workspace) -> Header:
+def whereabouts(recipe: Recipe, workspace: Workspace) -> str:
+    """Where the recipe's models are, and whether anything leaves this machine for them."""
+    demo = set(workspace.demo_models())
+    rest = [ref for ref in recipe.refs() if ref not in demo]
+    if not rest:
+        return "demo models" if workspace.on_space else "demo models · nothing leaves this machine"
+    if all(Path(ref.path).expanduser().is_dir() for ref in rest):
+        return "local models · nothing leaves this machine"
+    host = urlsplit(constants.ENDPOINT).netloc
+    return f"models of {host}"
+
+
+def build(workspace: Workspace, recipe: Recipe) -> Header:
     """The bar. Call inside a Blocks context."""
     with gr.Row(elem_id="tb-header"):
-        mark = Mark("demo models · nothing leaves this machine", elem_id="tb-mark")
+        mark = Mark(whereabouts(recipe, workspace), elem_id="tb-mark")
         recipe_button = gr.Button("Recipe", size="sm", elem_classes=["tb-small"], elem_id="tb-recipe-button")
         link = Link(elem_id="tb-link")
         Appearance(elem_id="tb-appearance")

@@ -10,6 +10,7 @@ import gradio as gr
 
 from components import conflict_map, inspecting, measuring, probe_sets, publish, results, runs
 from components.editing import Draft
+from components.header import whereabouts
 from components.link import Link, link_query, read_query
 from components.model_rows import Found, model_rows
 from components.page import CHANGE, QUICK, Page, complaint
@@ -28,6 +29,7 @@ LOOK_AT_REST = 4.0  # seconds: another tab of the same visitor may start somethi
 class Parts:
     """Every component that reacts. `moving` ticks while something is under way."""
 
+    mark: gr.HTML
     models: gr.HTML
     editor: gr.Code
     link: Link
@@ -55,7 +57,14 @@ class Reactions:
         page, parts = self.page, self.parts
         chosen, fitted = parts.measuring.chosen, parts.measuring.fitted
         go_shown = [parts.start, parts.beneath]
-        draft_shown = [parts.models, parts.editor, parts.link, *go_shown, *parts.measuring.outputs]
+        draft_shown = [
+            parts.mark,
+            parts.models,
+            parts.editor,
+            parts.link,
+            *go_shown,
+            *parts.measuring.outputs,
+        ]
         map_shown = [parts.map, parts.asked, parts.moving]
         runs_shown = [parts.tray, *parts.results.outputs, *parts.publish.outputs, parts.seen, parts.moving]
 
@@ -100,11 +109,13 @@ class Reactions:
     def show_draft(
         self, draft: Draft, run: str, owner: str, chosen: list[str], fitted: str, request: gr.Request
     ) -> tuple[Any, ...]:
-        """(models, editor, link, start button, line beneath it, what to measure) for a draft."""
+        """(mark, models, editor, link, start button, line beneath it, what to measure) for a draft."""
         found = self.workspace.open(draft.recipe, hub_client(self.workspace, request))
         *measured, ticked = measuring.shown(self.workspace, runs.known_owner(owner), draft, chosen, fitted)
         go = self._go(draft, found, owner, ticked)
-        return model_rows(draft.recipe, found), draft.text, self.query(draft, run), *go, *measured
+        where = whereabouts(draft.recipe, self.workspace)
+        rows = model_rows(draft.recipe, found)
+        return where, rows, draft.text, self.query(draft, run), *go, *measured
 
     def show_go(self, draft: Draft, owner: str, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
         """(start button, line beneath it) once other probe sets are chosen."""
