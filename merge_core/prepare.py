@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from merge_core.checkpoint import Checkpoint, open_checkpoint
@@ -10,6 +10,7 @@ from merge_core.plan import SHARD_BYTES, MergePlan, make_plan
 from merge_core.preflight import examine
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef, Recipe
+from merge_core.recipe.published import pinned_recipe
 
 if TYPE_CHECKING:
     from merge_core.hub import HubClient
@@ -35,10 +36,28 @@ def prepare(
     """Open the recipe's checkpoints, find out whether they fit together, fetch what is missing, and plan.
 
     Args:
+        recipe, hub, progress, cancelled, note: see `fetch`.
+        shard_bytes: the size past which the output starts a new file.
+
+    Raises:
+        UserError: see `fetch`.
+    """
+    return make_plan(recipe, fetch(recipe, hub, progress, cancelled, note), shard_bytes)
+
+
+def fetch(
+    recipe: Recipe,
+    hub: HubClient | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+    note: Callable[[str], None] | None = None,
+) -> dict[ModelRef, Checkpoint]:
+    """The recipe's checkpoints on this machine; those that were not are downloaded once all are known to fit together.
+
+    Args:
         recipe: a checked recipe.
         hub: where Hub references are looked up; None uses the default client, made only if one is needed.
         progress, cancelled: of a download.
-        shard_bytes: the size past which the output starts a new file.
         note: told what a person should know and need not mend, see `preflight.Verdict`.
 
     Raises:
@@ -57,4 +76,9 @@ def prepare(
 
             hub = hub or HubClient()
             checkpoints[ref] = hub.download(checkpoint, progress, cancelled)
-    return make_plan(recipe, checkpoints, shard_bytes)
+    return checkpoints
+
+
+def pinned(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Recipe:
+    """The recipe of exactly these checkpoints: every Hub model at the commit it was opened at."""
+    return pinned_recipe(recipe, {str(ref): checkpoint.commit for ref, checkpoint in checkpoints.items()})

@@ -128,7 +128,7 @@ class HubClient:
             with self._session.explained(about):
                 return self._session.read(listing.repo_id, listing.commit, file, start, stop)
 
-        # Everybody may list a gated model. On a Space, where others filled the cache, only reading it shows the right to.
+        # Everybody may list a gated model. On a Space, where others filled the cache, only reading shows who may read.
         trusted = not (listing.gated and on_space())
         found = _cached(listing, name) if trusted else None
         return found or open_remote(name, listing.commit, sizes, read)

@@ -5,29 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from merge_core.interference import InterferenceReport, inspect, inspectable
 from merge_core.interference.levels import DENSITIES
 from merge_core.json_files import once, read_json
+from merge_core.known import THRESHOLDS
 from merge_core.plan import MergePlan, make_plan
 from merge_core.preflight import examine
 from merge_core.prepare import open_all
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import Recipe
 
+if TYPE_CHECKING:
+    from merge_core.hub import HubClient
+
 FORMAT = 1  # raise it when a report's meaning changes, and older reports are made anew
 
 
-def find_report(root: Path, recipe: Recipe) -> InterferenceReport | None:
+def find_report(root: Path, recipe: Recipe, hub: HubClient | None = None) -> InterferenceReport | None:
     """The report of `recipe` if it has been made before; reads headers only, and no weights.
+
+    Args:
+        root: the store's root folder.
+        recipe: what is asked about.
+        hub: the Hub as whoever asks may see it, so that nobody is shown a report on models they may not read.
 
     Raises:
         UserError: the recipe's models cannot be opened or do not fit together.
     """
     recipe = inspectable(recipe)
-    checkpoints = open_all(recipe)
+    checkpoints = open_all(recipe, hub)
     verdict = examine(recipe, checkpoints)
     if verdict.problems:
         raise verdict.problems[0]
@@ -35,10 +45,21 @@ def find_report(root: Path, recipe: Recipe) -> InterferenceReport | None:
     return None if document is None else InterferenceReport.from_json(document)
 
 
-def make_report(root: Path, plan: MergePlan, progress: ProgressCallback, cancelled: CancelCheck) -> Path:
+def make_report(
+    root: Path,
+    plan: MergePlan,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+    threads: int | None = None,
+) -> Path:
     """Inspect `plan` unless that was done before; the path of the report."""
     path = report_path(root, plan)
-    once(path, lambda: inspect(plan, progress=progress, cancelled=cancelled).to_json())
+
+    def make() -> Any:
+        known = root / THRESHOLDS
+        return inspect(plan, progress=progress, cancelled=cancelled, threads=threads, known=known).to_json()
+
+    once(path, make)
     return path
 
 

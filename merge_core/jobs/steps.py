@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
@@ -18,10 +18,14 @@ from merge_core.jobs.job import Job, JobProgress
 from merge_core.jobs.pace import Pace
 from merge_core.jobs.store import JobStore
 from merge_core.json_files import once, read_json, write_json
+from merge_core.known import THRESHOLDS
 from merge_core.plan import MergePlan
 from merge_core.prepare import prepare
 from merge_core.progress import CancelCheck
 from merge_core.recipe import ModelRef, read_recipe
+
+if TYPE_CHECKING:
+    from merge_core.hub import HubClient
 
 Result = dict[str, Any]
 
@@ -47,7 +51,7 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
     from merge_core.interference import inspectable
 
     recipe = inspectable(read_recipe(job.recipe))
-    plan = prepare(recipe, progress=pace.part(0.3, "Reading headers"), cancelled=pace.cancelled)
+    plan = prepare(recipe, _hub(), pace.part(0.3, "Reading headers"), pace.cancelled)
     report = make_report(root, plan, pace.part(0.7, "Comparing"), pace.cancelled)
     return {"report": _relative(report, root)}
 
@@ -66,7 +70,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     folder = root / "runs" / job.id
     paths = tuple(job.options.get("probes", ()))
     recipe = read_recipe(job.recipe)
-    plan = prepare(recipe, progress=pace.part(0.1, "Reading headers"), cancelled=pace.cancelled)
+    plan = prepare(recipe, _hub(), pace.part(0.1, "Reading headers"), pace.cancelled)
     _begin(folder, plan)
     model = folder / "model"
     merging = pace.part(0.3 if paths else 0.7, "Merging")
@@ -82,6 +86,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
             progress=merging,
             cancelled=pace.cancelled,
             extra_files=[("README.md", card)],
+            known=root / THRESHOLDS,
             **limits,
         )
         return {"bytes": made.bytes, "seconds": made.seconds}
@@ -111,12 +116,11 @@ def probe_step(job: Job, root: Path, pace: Pace) -> Result:
     if not name:
         raise UserError("No model to probe.", "Name one.")
     probes = load_probes(tuple(job.options.get("probes", ())))
-    checkpoint = open_checkpoint(ModelRef.parse(name))
+    hub = _hub()
+    checkpoint = open_checkpoint(ModelRef.parse(name), hub)
     fetching = pace.part(0.3, "Fetching the model")
     if checkpoint.root is None:
-        from merge_core.hub import HubClient
-
-        checkpoint = HubClient().download(checkpoint, fetching, pace.cancelled)
+        checkpoint = hub.download(checkpoint, fetching, pace.cancelled)
     found = known_scores(root, checkpoint, probes, pace.part(0.7, "Probing"), pace.cancelled)
     return {"scores": [{**score, "model": name} for score in found]}
 
@@ -158,6 +162,13 @@ STEPS: dict[str, Callable[[Job, Path, Pace], Result]] = {
 }
 
 
+def _hub() -> HubClient:
+    """The Hub for jobs: who queued one has shown the right to read its models, and may have fetched them already."""
+    from merge_core.hub import HubClient
+
+    return HubClient(cache_first=True)
+
+
 def _begin(folder: Path, plan: MergePlan) -> None:
     """Throw away what an earlier attempt made of inputs that have changed since."""
     note = folder / "inputs.json"
@@ -175,7 +186,7 @@ def _inspect_parents(plan: MergePlan, root: Path, pace: Pace) -> Path | None:
         return None
     inspected = inspectable(plan.recipe)
     if inspected is not plan.recipe:
-        plan = prepare(inspected, cancelled=pace.cancelled)
+        plan = prepare(inspected, _hub(), cancelled=pace.cancelled)
     return make_report(root, plan, comparing, pace.cancelled)
 
 

@@ -1,4 +1,4 @@
-"""The recipe as strangers may read it: Hub models at their commits, folders of this machine by their names alone."""
+"""The recipe with its models named so that they stay what they are: at commits, and for strangers without paths."""
 
 from __future__ import annotations
 
@@ -60,21 +60,35 @@ def published_recipe(recipe: Recipe, commits: Mapping[str, str | None]) -> Recip
         recipe, commits: see `published_models`.
     """
     public = {ref: model.ref for ref, model in published_models(recipe, commits).items()}
+    return replace(_respelled(recipe, public), notes=())
+
+
+def pinned_recipe(recipe: Recipe, commits: Mapping[str, str | None]) -> Recipe:
+    """`recipe` with every Hub model at its commit, whatever its branch comes to mean; folders keep their paths.
+
+    Args:
+        recipe, commits: see `published_models`.
+    """
+    pinned = {ref: replace(ref, revision=commits.get(str(ref)) or ref.revision) for ref in recipe.refs()}
+    return _respelled(recipe, pinned)
+
+
+def _respelled(recipe: Recipe, names: Mapping[ModelRef, ModelRef]) -> Recipe:
+    """The same recipe with other names for its models."""
     source = recipe.tokenizer_source
     if source is not None and source not in _CHOICES:
-        source = str(public.get(ModelRef.parse(source), source))
+        source = str(names.get(ModelRef.parse(source), source))
     return replace(
         recipe,
-        base=None if recipe.base is None else public[recipe.base],
-        models=tuple(replace(entry, ref=public[entry.ref]) for entry in recipe.models),
-        slices=tuple(_slice(part, public) for part in recipe.slices),
+        base=None if recipe.base is None else names[recipe.base],
+        models=tuple(replace(entry, ref=names[entry.ref]) for entry in recipe.models),
+        slices=tuple(_slice(part, names) for part in recipe.slices),
         tokenizer_source=source,
-        notes=(),
     )
 
 
-def _slice(part: Slice, public: Mapping[ModelRef, ModelRef]) -> Slice:
-    return replace(part, models={public[ref]: settings for ref, settings in part.models.items()})
+def _slice(part: Slice, names: Mapping[ModelRef, ModelRef]) -> Slice:
+    return replace(part, models={names[ref]: settings for ref, settings in part.models.items()})
 
 
 def _folder_name(path: str) -> str:
