@@ -116,7 +116,10 @@ function address() {
 }
 
 shared.listen((changed) => {
-  if (changed.has("mode")) showMode();
+  if (changed.has("mode")) {
+    showMode();
+    showRange.buttons[1][1].textContent = MEASURES[state.mode].diverging ? "±50 points" : "0–100 %";
+  }
   if (changed.has("fitted")) showRange();
   if (!state.map) return;
   root.dataset.drawn = true;

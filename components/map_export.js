@@ -41,7 +41,8 @@ function figureOf(map, picture, { mode, share, fitted }, style) {
   const stripHeight = 58;
   const inside = map.rows.length * rowHeight;
   const head = 96;
-  const labels = map.rows.length ? 92 : 0;
+  const turned = map.columns.length > 12;
+  const labels = map.rows.length ? (turned ? 92 : 30) : 0;
   const total = head + labels + inside + strips.length * stripHeight + 20;
   const room = (from, size) => [1 - (from + size - head) / (total - head - 20), 1 - (from - head) / (total - head - 20)];
   const data = [];
@@ -78,7 +79,7 @@ function figureOf(map, picture, { mode, share, fitted }, style) {
     next += labels;
     layout.xaxis = {
       domain: [0, 1], side: "top", showgrid: false, zeroline: false, tickvals: map.columns.map((_, place) => place),
-      ticktext: map.columns.map((column) => plain(cut(column.label, 22))), tickangle: map.columns.length > 12 ? -55 : 0,
+      ticktext: map.columns.map((column) => plain(cut(column.label, 22))), tickangle: turned ? -55 : 0,
     };
     layout.yaxis = {
       domain: room(next, inside), showgrid: false, zeroline: false, range: [map.rows.length - 0.5, -0.5],
@@ -96,10 +97,11 @@ function figureOf(map, picture, { mode, share, fitted }, style) {
   }
   if (map.after.length) addStrip("after", map.after, 3);
   if (!data.length) return null;
+  for (const [name, axis] of Object.entries(layout)) if (/^[xy]axis/.test(name)) axis.ticks = "";
   Object.assign(data[0], {
     showscale: true,
     colorbar: {
-      title: { text: `${diverging ? "points" : "%"}<br>${plain(unit).replaceAll(" ", "<br>")}`, side: "top", font: { size: 11 } }, thickness: 12, outlinewidth: 0,
+      title: { text: `${diverging ? "points" : "%"} ${plain(unit)}`, side: "right", font: { size: 11 } }, thickness: 12, outlinewidth: 0,
       tickformat: "", tickvals: ticksOf(range), ticktext: ticksOf(range).map((tick) => (diverging ? points(tick, 1) : (100 * tick).toFixed(1))),
     },
   });

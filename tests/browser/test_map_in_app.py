@@ -16,6 +16,6 @@ def test_the_page_opens_with_the_demos_map_and_its_slider_answers(page: Page, ap
     page.keyboard.press("ArrowRight")
     expect(page.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "21")
     expect(page.locator(".tb-map-say")).not_to_have_text(before)
-    page.locator(".tb-map-plot").click()
+    page.locator(".tb-map-grid").click()
     expect(page.locator("#tb-cell h2")).to_contain_text("Layer ")
     expect(page.locator("#tb-pairs tbody tr").first).to_be_visible()
