@@ -8,6 +8,7 @@ from typing import Any
 
 from components.editing import Draft
 from components.inspection import question
+from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport
@@ -37,7 +38,7 @@ class MapState:
     problem: UserError | None = None
 
 
-def ask(workspace: Workspace, draft: Draft, owner: str, asked: Asked) -> MapState | None:
+def ask(workspace: Workspace, draft: Draft, owner: str, asked: Asked, who: Visitor) -> MapState | None:
     """See to it that the map answers the draft; None where it does already or soon will."""
     try:
         if draft.problem is not None:
@@ -47,10 +48,10 @@ def ask(workspace: Workspace, draft: Draft, owner: str, asked: Asked) -> MapStat
         if asked.get("question") == wanted:
             return None
         _give_up(workspace, owner, asked)
-        report = find_report(workspace.store.root, read_recipe(wanted))
+        report = find_report(workspace.store.root, read_recipe(wanted), who.hub)
         if report is not None:
             return MapState({"question": wanted, "job": None}, report=report)
-        job = workspace.store.submit("inspect", owner, wanted)
+        job = who.submit(workspace, "inspect", owner, read_recipe(wanted), {})
     except UserError as error:
         return MapState({}, problem=error)
     return MapState({"question": wanted, "job": job.id}, fraction=0.0, message="Waiting for the worker")

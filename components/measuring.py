@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from components.editing import Draft
 from components.model_rows import short_name
 from components.page import CHANGE, Page, complaint
 from components.runs import known_owner
+from components.visitor import Visitor
 from components.workspace import Workspace
+from merge_core.checkpoint import open_checkpoint
 from merge_core.errors import UserError
 from merge_core.jobs import Job
+from merge_core.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ def shown(
     return gr.CheckboxGroup(choices=choices, value=list(chosen)), listed, names, list(chosen)
 
 
-def measure(workspace: Workspace, owner: str, draft: Draft, model: str | None, chosen: Sequence[str]) -> Job:
+def measure(
+    workspace: Workspace, owner: str, draft: Draft, model: str | None, chosen: Sequence[str], who: Visitor
+) -> Job:
     """Queue the measuring of one of the draft's models.
 
     Raises:
@@ -67,7 +72,9 @@ def measure(workspace: Workspace, owner: str, draft: Draft, model: str | None, c
     paths = probe_sets.chosen_paths(workspace, owner, chosen)
     if not paths:
         raise UserError("No probe set is chosen.", "Tick one, or bring your own as a JSONL file.")
-    return workspace.store.submit("probe", owner, "", {"model": str(ref), "probes": list(paths)})
+    exact = replace(ref, revision=open_checkpoint(ref, who.hub).commit)
+    alone = Recipe.build("linear", None, [(exact, {"weight": 1.0})])  # names what is to be downloaded
+    return who.submit(workspace, "probe", owner, alone, {"model": str(exact), "probes": list(paths)})
 
 
 def build(page: Page, workspace: Workspace) -> Measuring:

@@ -11,7 +11,7 @@ from components import editing, hub_search
 from components.editing import Draft
 from components.model_rows import short_name
 from components.page import CHANGE, QUICK, Page, Past, edited, undone
-from components.visitor import hub_client
+from components.visitor import visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.recipe import ModelRef, Recipe
@@ -128,10 +128,10 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
 
 def _wire_hub(page: Page, workspace: Workspace, hub: hub_search.HubSearch) -> None:
     def searched(draft: Draft, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
-        return hub_search.search(hub_client(workspace, request), str(event.text)[:300], draft.recipe)
+        return hub_search.search(visitor(workspace, request).hub, str(event.text)[:300], draft.recipe)
 
     def looked_up(draft: Draft, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
-        client = hub_client(workspace, request)
+        client = visitor(workspace, request).hub
         return hub_search.related(client, str(event.kind), str(event.id), draft.recipe)
 
     def chosen(
@@ -140,7 +140,7 @@ def _wire_hub(page: Page, workspace: Workspace, hub: hub_search.HubSearch) -> No
         place = editing.set_base if event.role == "base" else editing.add_model
 
         def change(recipe: Recipe) -> Recipe:
-            client = hub_client(workspace, request)
+            client = visitor(workspace, request).hub
             ref = hub_search.pinned(client, str(event.id), str(event.revision or ""))
             return _reachable(workspace, place(recipe, ref))
 

@@ -16,7 +16,7 @@ from components.model_rows import Found, model_rows
 from components.page import CHANGE, QUICK, Page, complaint
 from components.recipe_panel import parse
 from components.start import readiness, start
-from components.visitor import hub_client
+from components.visitor import visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import Job
@@ -110,7 +110,7 @@ class Reactions:
         self, draft: Draft, run: str, owner: str, chosen: list[str], fitted: str, request: gr.Request
     ) -> tuple[Any, ...]:
         """(mark, models, editor, link, start button, line beneath it, what to measure) for a draft."""
-        found = self.workspace.open(draft.recipe, hub_client(self.workspace, request))
+        found = self.workspace.open(draft.recipe, visitor(self.workspace, request).hub)
         *measured, ticked = measuring.shown(self.workspace, runs.known_owner(owner), draft, chosen, fitted)
         go = self._go(draft, found, owner, ticked)
         where = whereabouts(draft.recipe, self.workspace)
@@ -119,7 +119,7 @@ class Reactions:
 
     def show_go(self, draft: Draft, owner: str, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
         """(start button, line beneath it) once other probe sets are chosen."""
-        found = self.workspace.open(draft.recipe, hub_client(self.workspace, request))
+        found = self.workspace.open(draft.recipe, visitor(self.workspace, request).hub)
         return self._go(draft, found, runs.known_owner(owner), chosen)
 
     def _go(self, draft: Draft, found: Found, owner: str, chosen: list[str]) -> tuple[Any, ...]:
@@ -131,9 +131,12 @@ class Reactions:
         """What the address bar shows."""
         return link_query(draft.text, run, default=self.opening)
 
-    def ask_map(self, draft: Draft, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
+    def ask_map(
+        self, draft: Draft, owner: str, asked: inspecting.Asked, request: gr.Request
+    ) -> tuple[Any, ...]:
         """(map, asked, timer) once the draft needs another map."""
-        state = inspecting.ask(self.workspace, draft, runs.known_owner(owner), asked)
+        who = visitor(self.workspace, request)
+        state = inspecting.ask(self.workspace, draft, runs.known_owner(owner), asked, who)
         return self._mapped(state)
 
     def look_at_map(self, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
@@ -148,15 +151,17 @@ class Reactions:
 
     # Runs ---------------------------------------------------------------------------------------------------------
 
-    def start(self, draft: Draft, owner: str, chosen: list[str]) -> tuple[Any, ...]:
+    def start(self, draft: Draft, owner: str, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
         """(selected run, notice, timer) after queueing the draft's merge."""
-        return _started(lambda: start(draft, runs.known_owner(owner), self.workspace, chosen))
+        who = visitor(self.workspace, request)
+        return _started(lambda: start(draft, runs.known_owner(owner), self.workspace, chosen, who))
 
-    def measure(self, draft: Draft, owner: str, model: str, chosen: list[str]) -> tuple[Any, ...]:
+    def measure(
+        self, draft: Draft, owner: str, model: str, chosen: list[str], request: gr.Request
+    ) -> tuple[Any, ...]:
         """(selected run, notice, timer) after queueing the measuring of one model."""
-        return _started(
-            lambda: measuring.measure(self.workspace, runs.known_owner(owner), draft, model, chosen)
-        )
+        owner, who = runs.known_owner(owner), visitor(self.workspace, request)
+        return _started(lambda: measuring.measure(self.workspace, owner, draft, model, chosen, who))
 
     def pick(self, owner: str, event: gr.EventData) -> tuple[Any, ...]:
         """(selected run, notice) after a click in the tray."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components import wording
 from components.editing import Draft
 from components.probe_sets import chosen_paths
+from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
@@ -37,16 +38,16 @@ def readiness(
     if verdict.problems:
         return False, words, str(verdict.problems[0])
     facts = [f"writes {wording.size(verdict.bytes_out)}"]
-    fetched = sum(
-        spec.nbytes
-        for checkpoint in found.values()
-        if isinstance(checkpoint, Checkpoint) and checkpoint.root is None
-        for spec in checkpoint.specs.values()
-    )
+    fetched = bytes_to_fetch(c for c in found.values() if isinstance(c, Checkpoint))
     if fetched:
         facts.insert(0, f"downloads up to {wording.size(fetched)}")
     facts.append(_measured(len(draft.recipe.refs()) + 1, probes))
     return True, words, " · ".join(facts)
+
+
+def bytes_to_fetch(checkpoints: Iterable[Checkpoint]) -> int:
+    """Bytes of weights that are on the Hub alone; some of them may be on this machine under another commit."""
+    return sum(checkpoint.nbytes for checkpoint in checkpoints if checkpoint.root is None)
 
 
 def _measured(models: int, probes: int) -> str:
@@ -55,7 +56,7 @@ def _measured(models: int, probes: int) -> str:
     return f"measures {models} models on {probes} probe set{'s' if probes > 1 else ''}"
 
 
-def start(draft: Draft, owner: str, workspace: Workspace, chosen: Sequence[str]) -> Job:
+def start(draft: Draft, owner: str, workspace: Workspace, chosen: Sequence[str], who: Visitor) -> Job:
     """Queue the draft's merge, measured on the chosen probe sets.
 
     Raises:
@@ -65,4 +66,4 @@ def start(draft: Draft, owner: str, workspace: Workspace, chosen: Sequence[str])
         raise draft.problem
     workspace.check_reach(draft.recipe)
     options: dict[str, Any] = {"probes": list(chosen_paths(workspace, owner, chosen))}
-    return workspace.store.submit("merge", owner, draft.text, options)
+    return who.submit(workspace, "merge", owner, draft.recipe, options)

@@ -1,19 +1,55 @@
-"""Who asks: the account in whose name this page talks to the Hub."""
+"""Who asks: the account in whose name this page talks to the Hub, and what is queued for it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from components.workspace import Workspace
 from merge_core.hub import HubClient
+from merge_core.jobs import Job, JobKind
+from merge_core.jobs.fetching import submit_fetched
+from merge_core.prepare import open_all, pinned
+from merge_core.recipe import Recipe, write_recipe
 
 
-def hub_client(workspace: Workspace, request: gr.Request | None) -> HubClient:
-    """The Hub as this visitor may see it: signed in on a Space, else as the machine's own account."""
-    return HubClient(token=visitor_token(request) if workspace.on_space else None)
+@dataclass(frozen=True)
+class Visitor:
+    """One visitor, for the length of one event.
+
+    Args:
+        hub: the Hub as they may see it: signed in on a Space, else as the machine's own account.
+        own_account: the Hub answers them otherwise than it answers the worker.
+    """
+
+    hub: HubClient
+    own_account: bool
+
+    def submit(
+        self, workspace: Workspace, kind: JobKind, owner: str, recipe: Recipe, options: Mapping[str, Any]
+    ) -> Job:
+        """Queue work on the recipe's models as they are now: each at its commit.
+
+        What only this visitor may read is downloaded here first, with their token; the worker never has it.
+
+        Raises:
+            UserError: a model cannot be opened, or too much waits already.
+        """
+        checkpoints = open_all(recipe, self.hub)
+        text = write_recipe(pinned(recipe, checkpoints))
+        if self.own_account and any(checkpoint.root is None for checkpoint in checkpoints.values()):
+            return submit_fetched(workspace.store, kind, owner, text, options, self.hub)
+        return workspace.store.submit(kind, owner, text, options)
+
+
+def visitor(workspace: Workspace, request: gr.Request | None) -> Visitor:
+    """Who sent this request."""
+    token = visitor_token(request) if workspace.on_space else None
+    return Visitor(HubClient(token=token), own_account=token is not None)
 
 
 def visitor_token(request: gr.Request | None) -> str | None:

@@ -70,8 +70,19 @@ class JobStore:
 
     # For whoever asks for work --------------------------------------------------------------------------
 
-    def submit(self, kind: JobKind, owner: str, recipe: str, options: Mapping[str, Any] | None = None) -> Job:
+    def submit(
+        self,
+        kind: JobKind,
+        owner: str,
+        recipe: str,
+        options: Mapping[str, Any] | None = None,
+        holder: str | None = None,
+    ) -> Job:
         """Queue a job and return it. Asked for twice while unfinished, it is the same job.
+
+        Args:
+            kind, owner, recipe, options: see `Job`.
+            holder: who prepares the job before a worker may take it, as if it were one: it beats, and then releases it.
 
         Raises:
             UserError: unknown kind, too large, or too many waiting already.
@@ -93,7 +104,10 @@ class JobStore:
                     f"{len(waiting)} of your jobs are waiting already.",
                     "Cancel some, or wait for one to finish.",
                 )
-            job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=time.time())
+            now = time.time()
+            job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=now)
+            if holder is not None:
+                job = job.claimed(holder, now, LEASE)
             self._write(job)
         return job
 

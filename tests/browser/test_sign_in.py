@@ -94,14 +94,44 @@ def test_signed_in_visitor_sees_what_is_theirs_until_they_sign_out(
     expect(visitor.locator(".tb-hub-said")).to_contain_text("no such model")
 
 
+def paste(page: Page, recipe: str) -> None:
+    page.click("#tb-recipe-button")
+    page.locator("#tb-recipe-text .cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(recipe)
+    page.click("#tb-apply")
+
+
+SECRET = "merge_method: linear\nmodels: [{model: ada/secret-vit, parameters: {weight: 1}}]\n"
+
+
+def test_private_model_is_merged_in_its_owners_name_and_stays_closed_to_others(
+    visitor: Page, provider: OpenIdProvider, hub: LocalHub, browser: Browser, space: str
+) -> None:
+    provider.user, provider.token = "ada", hub.token
+    visitor.get_by_role("button", name="Sign in").click()
+    expect(visitor.get_by_role("button", name="Sign out ada")).to_be_visible(timeout=MINUTE)
+    paste(visitor, SECRET)
+    expect(visitor.locator(".tb-model")).to_have_count(1)
+    expect(visitor.locator("#tb-start")).to_be_enabled(timeout=MINUTE)
+    visitor.click("#tb-start")
+    expect(visitor.locator("#tb-runs .tb-chip").first).to_have_text(re.compile("done"), timeout=MINUTE)
+
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    stranger = context.new_page()
+    stranger.goto(space)
+    expect(stranger.locator("#tb-start")).to_be_enabled(timeout=MINUTE)
+    pinned = hub.repo("ada/secret-vit").head.sha
+    paste(stranger, SECRET.replace("secret-vit", f"secret-vit@{pinned}"))
+    expect(stranger.locator("#tb-start")).to_be_disabled(timeout=MINUTE)
+    expect(stranger.locator(".tb-model .tb-chip")).to_have_text("not readable")
+    context.close()
+
+
 def test_folders_of_the_server_are_not_open_to_visitors(visitor: Page) -> None:
     visitor.click("#tb-add")
     expect(visitor.get_by_role("radio", name="Folder")).to_have_count(0)
-    visitor.click("#tb-recipe-button")
-    visitor.locator("#tb-recipe-text .cm-content").click()
-    visitor.keyboard.press("Control+A")
-    visitor.keyboard.type("merge_method: linear\nmodels: [{model: /etc, parameters: {weight: 1}}]\n")
-    visitor.click("#tb-apply")
+    paste(visitor, "merge_method: linear\nmodels: [{model: /etc, parameters: {weight: 1}}]\n")
     expect(visitor.locator("#tb-notice")).to_contain_text("folders of this server are not open to visitors")
 
 
