@@ -21,6 +21,8 @@ import numpy as np
 from merge_core.budget import divide
 from merge_core.errors import UserError
 from merge_core.kernels import dtypes
+from merge_core.kernels.vectors import add_to_base
+from merge_core.known import WHOLE_MODEL, KnownThresholds
 from merge_core.output import OutputFolder
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
@@ -60,6 +62,7 @@ def merge(
     threads: int | None = None,
     memory: int = 1 << 30,
     extra_files: Sequence[tuple[str, bytes]] = (),
+    known: Path | None = None,
 ) -> MergeResult:
     """Merge into the folder `out`, which appears only when complete.
 
@@ -71,6 +74,7 @@ def merge(
         threads: how many work at once; default one per core. Changes no byte of the result.
         memory: bytes that may be in use at once beyond the interpreter. Changes no byte of the result.
         extra_files: (name, content) of files to add, such as a model card.
+        known: a folder where trim thresholds are kept from one merge or inspection to the next. Changes no byte.
 
     Raises:
         UserError: an input is damaged or holds values that are not finite, a result does not fit the output dtype, the
@@ -79,11 +83,17 @@ def merge(
     """
     started = time.monotonic()
     with OutputFolder(Path(out), plan).open() as output:
-        work = _Work(plan, output, progress, cancelled, threads or os.cpu_count() or 1, memory)
+        work = _Work(plan, output, progress, cancelled, threads or cores(), memory, known)
         resumed = work.finished / max(work.total, 1)
         work.run()
+        work.save()
         output.complete([*_other_files(plan), *extra_files])
     return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Pool:
@@ -135,6 +145,7 @@ class _Work:
         cancelled: CancelCheck | None,
         threads: int,
         memory: int,
+        known: Path | None,
     ) -> None:
         self._plan = plan
         self._output = output
@@ -151,6 +162,7 @@ class _Work:
         self._at_start = self.finished
         budget = divide(memory, threads, len(plan.models) + 1)
         self._reader = VectorReader(plan, budget)
+        self._known = KnownThresholds(known, plan)
         self._pool = Pool(budget.threads, self._tell)
 
     def run(self) -> None:
@@ -170,6 +182,10 @@ class _Work:
         finally:
             self._pool.close()
 
+    def save(self) -> None:
+        """Keep what was measured."""
+        self._known.save()
+
     def _merge_whole_model(self, tensors: list[tuple[int, TensorPlan]]) -> None:
         rule = self._plan.trim(tensors[0][1])
         assert rule is not None
@@ -178,7 +194,7 @@ class _Work:
         if not left:
             return
         self._message = "ranking magnitudes over the whole model"
-        trim = measure_trim(rule, self._reader, scope, self._pool.each)
+        trim = measure_trim(rule, self._reader, scope, self._pool.each, self._known, WHOLE_MODEL)
         trim.before.update(self._tied_copies(tensors, trim))
         self._pool.each(lambda p: self._combine(p, trim), left)
 
@@ -206,12 +222,9 @@ class _Work:
         pieces = pieces_of(number, tensor)
         left = [p for p in pieces if p not in self._output.done]
         if left:
-            trim = self._measure(tensor, pieces, each)
+            rule = self._plan.trim(tensor)
+            trim = measure_trim(rule, self._reader, pieces, each, self._known, number) if rule else None
             each(lambda p: self._combine(p, trim), left)
-
-    def _measure(self, tensor: TensorPlan, pieces: list[Piece], each: Any) -> ScopeTrim | None:
-        rule = self._plan.trim(tensor)
-        return measure_trim(rule, self._reader, pieces, each) if rule else None
 
     def _combine(self, piece: Piece, trim: ScopeTrim | None) -> None:
         """Compute and write one piece."""
@@ -223,16 +236,16 @@ class _Work:
         filled = 0
         position = tensor.offset + piece.start * itemsize
         self._message = tensor.name
-        for start, base, merged in self._merged(piece, trim, function, settings):
-            del start
-            result = merged if base is None else np.add(base, merged, out=merged)
-            n = result.size
+        for base, merged in self._merged(piece, trim, function, settings):
+            if base is not None:
+                add_to_base(base, merged)
+            n = merged.size
             if filled + n > room.size:
                 self._output.write(tensor.shard, position, room[:filled])
                 position += filled * itemsize
                 filled = 0
                 self._check()
-            if narrow(tensor.dtype, result, room[filled : filled + n]) >= dtypes.INFINITE:
+            if narrow(tensor.dtype, merged, room[filled : filled + n]) >= dtypes.INFINITE:
                 raise _overflow(tensor)
             filled += n
         if filled:
@@ -243,15 +256,15 @@ class _Work:
 
     def _merged(
         self, piece: Piece, trim: ScopeTrim | None, function: Any, settings: Any
-    ) -> Iterator[tuple[int, Array | None, Array]]:
-        """(start, base's entries or None, merged entries) of consecutive runs of a piece."""
+    ) -> Iterator[tuple[Array | None, Array]]:
+        """(base's entries or None, merged entries) of consecutive runs of a piece."""
         if trim is None:
             for chunk in self._reader.chunks(piece):
-                yield chunk.start, chunk.base, function(chunk.vectors, **settings)
+                yield chunk.base, function(chunk.vectors, **settings)
             return
         for chunk, start, vectors, trimmed in trimmed_segments(trim, self._reader, piece):
             base = None if chunk.base is None else chunk.base[start : start + vectors.shape[1]]
-            yield chunk.start + start, base, function(vectors, trimmed=trimmed, **settings)
+            yield base, function(vectors, trimmed=trimmed, **settings)
 
     def _copy(self, piece: Piece) -> None:
         tensor = self._plan.tensors[piece.tensor]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from merge_core.kernels import moments, rank
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.vectors import Chunk, Piece, VectorReader
+
+if TYPE_CHECKING:
+    from merge_core.known import KnownThresholds
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Result = TypeVar("Result")
@@ -68,7 +71,12 @@ def _bracket(low: int, end: int, bins: int) -> _Bracket:
 
 
 def find_thresholds(
-    rule: TrimRule, reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]
+    rule: TrimRule,
+    reader: VectorReader,
+    pieces: Sequence[Piece],
+    each: Each[Any],
+    known: KnownThresholds,
+    scope: int,
 ) -> list[Threshold]:
     """The threshold of every model over the scope made of `pieces`.
 
@@ -77,10 +85,11 @@ def find_thresholds(
         reader: reads the pieces.
         pieces: the whole scope, in index order.
         each: runs a function over pieces.
+        known, scope: where thresholds of this scope are looked up first, and kept.
     """
     entries = sum(p.size for p in pieces)
     wanted = [min(entries, rule.kept(entries, float(q))) for q in rule.density]
-    found: list[Threshold | None] = [_trivial(k, entries) for k in wanted]
+    found = [_trivial(k, entries) or known.get(m, scope, k) for m, k in enumerate(wanted)]
     bins = reader.budget.bins if entries > SMALL_SCOPE else FEW_BINS
     brackets = {m: _bracket(0, PATTERNS, bins) for m, f in enumerate(found) if f is None}
     if brackets and entries > SMALL_SCOPE:
@@ -90,11 +99,13 @@ def find_thresholds(
         for m, (above, counted) in counts.items():
             answer = _narrow(wanted[m], brackets[m], above, counted, bins)
             if isinstance(answer, Threshold):
-                found[m] = replace(answer, equal_kept=answer.equal) if rule.keep_equal else answer
+                found[m] = answer
+                known.add(m, scope, {wanted[m]: answer})
                 del brackets[m]
             else:
                 brackets[m] = answer
-    return [f for f in found if f is not None]
+    thresholds = [f for f in found if f is not None]
+    return [replace(t, equal_kept=t.equal) for t in thresholds] if rule.keep_equal else thresholds
 
 
 def _count(
@@ -277,22 +288,29 @@ class ScopeTrim:
     trimmed: Trimmed
 
 
-def measure_trim(rule: TrimRule, reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]) -> ScopeTrim:
-    """Measure everything that `rule` asks for over the scope made of `pieces`."""
-    thresholds = find_thresholds(rule, reader, pieces, each)
+def measure_trim(
+    rule: TrimRule,
+    reader: VectorReader,
+    pieces: Sequence[Piece],
+    each: Each[Any],
+    known: KnownThresholds,
+    scope: int,
+) -> ScopeTrim:
+    """Measure everything that `rule` asks for over the scope made of `pieces`; arguments as `find_thresholds`."""
+    thresholds = find_thresholds(rule, reader, pieces, each, known, scope)
     before = dict(zip(pieces, equals_before(thresholds, reader, pieces, each), strict=True))
     zero = np.zeros(len(thresholds))
     patterns = np.array([t.pattern for t in thresholds], np.uint32)
-    scope = ScopeTrim(tuple(thresholds), before, Trimmed(patterns, zero, zero, zero))
+    trim = ScopeTrim(tuple(thresholds), before, Trimmed(patterns, zero, zero, zero))
     if rule.moments:
-        scope = replace(scope, trimmed=_moments(scope, reader, pieces, each))
+        trim = replace(trim, trimmed=_moments(trim, reader, pieces, each))
     if rule.votes is not None:
         votes = rule.votes
         tallies = each(
-            lambda piece: sum(votes(v, t) for _, _, v, t in trimmed_segments(scope, reader, piece)), pieces
+            lambda piece: sum(votes(v, t) for _, _, v, t in trimmed_segments(trim, reader, piece)), pieces
         )
-        scope = replace(scope, trimmed=replace(scope.trimmed, majority=int(np.sign(sum(tallies)))))
-    return scope
+        trim = replace(trim, trimmed=replace(trim.trimmed, majority=int(np.sign(sum(tallies)))))
+    return trim
 
 
 def trimmed_segments(

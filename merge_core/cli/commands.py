@@ -26,14 +26,20 @@ def merge(arguments: Arguments) -> None:
     """Merge into a new folder and say where it is."""
     from merge_core.card import model_card
     from merge_core.engine import merge as merge_plan
+    from merge_core.home import home
+    from merge_core.known import THRESHOLDS
     from merge_core.output import refuse_occupied
     from merge_core.prepare import prepare
-    from merge_core.recipe import load_recipe
+    from merge_core.reproduce import find_recipe
 
-    recipe = load_recipe(arguments.recipe)
     refuse_occupied(arguments.out)  # before anything is downloaded
+    source = find_recipe(arguments.recipe)
+    for ref in source.unpinned if source.weights else ():
+        _note(
+            f"{ref} is not pinned to a commit: its newest one is taken, which may not be the one merged then."
+        )
     with _stop_on_interrupt() as stopped, Meter() as meter:
-        plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
+        plan = prepare(source.recipe, progress=meter, cancelled=stopped, note=_note)
         made = merge_plan(
             plan,
             arguments.out,
@@ -42,24 +48,34 @@ def merge(arguments: Arguments) -> None:
             threads=arguments.threads,
             memory=arguments.memory,
             extra_files=[("README.md", model_card(plan).encode())],
+            known=home() / THRESHOLDS,
         )
     print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
+    if source.weights:
+        same = source.matches(made.folder)
+        print(
+            f"{'the same weights as' if same else 'other weights than'} {source.name}, compared byte for byte"
+        )
 
 
 def inspect(arguments: Arguments) -> None:
     """Show where the recipe's models disagree, by layer."""
     from merge_core.cli.tables import report_document, report_text
-    from merge_core.interference import inspect as inspect_plan
-    from merge_core.interference import inspectable
+    from merge_core.home import home
+    from merge_core.interference import InterferenceReport, inspectable
     from merge_core.interference.summary import recipe_density
+    from merge_core.jobs.inspections import make_report
+    from merge_core.json_files import read_json
     from merge_core.prepare import prepare
-    from merge_core.recipe import load_recipe
+    from merge_core.reproduce import find_recipe
 
     _expect_writable(arguments.json)
-    recipe = inspectable(load_recipe(arguments.recipe))
+    recipe = inspectable(find_recipe(arguments.recipe).recipe)
     with _stop_on_interrupt() as stopped, Meter() as meter:
         plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
-        report = inspect_plan(plan, progress=meter, cancelled=stopped, threads=arguments.threads)
+        report = InterferenceReport.from_json(
+            read_json(make_report(home(), plan, meter, stopped, arguments.threads))
+        )
     if arguments.json:
         _write(arguments.json, report_document(report))
     print(report_text(report, recipe_density(plan)))
@@ -71,9 +87,9 @@ def check(arguments: Arguments) -> None:
     from merge_core.plan import make_plan
     from merge_core.preflight import examine
     from merge_core.prepare import open_all
-    from merge_core.recipe import load_recipe
+    from merge_core.reproduce import find_recipe
 
-    recipe = load_recipe(arguments.recipe)
+    recipe = find_recipe(arguments.recipe).recipe
     checkpoints = open_all(recipe)
     verdict = examine(recipe, checkpoints)
     for note in verdict.notes:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from merge_core.budget import divide
-from merge_core.engine import Pool, in_turn
+from merge_core.budget import Budget, divide
+from merge_core.engine import Pool, cores, in_turn
 from merge_core.errors import UserError
 from merge_core.interference.levels import DENSITIES, Dealer, LevelTable, measure_levels
 from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
 from merge_core.kernels import gram, onset
 from merge_core.kernels.dtypes import MAGNITUDE
+from merge_core.known import WHOLE_MODEL, KnownThresholds
 from merge_core.layers import locate
 from merge_core.methods import METHODS
 from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
+from merge_core.trim import Threshold
 from merge_core.vectors import VectorReader, pieces_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -68,6 +70,8 @@ def inspect(
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
     threads: int | None = None,
+    memory: int = 1 << 30,
+    known: Path | None = None,
 ) -> InterferenceReport:
     """Count, exactly and at every density of the grid, where the plan's task vectors meet and disagree.
 
@@ -76,14 +80,17 @@ def inspect(
         progress: told how far it is, in entries.
         cancelled: asked now and then; once true, stops.
         threads: how many work at once; default one per core. Changes nothing in the report.
+        memory: bytes that may be in use at once beyond the interpreter. Changes nothing in the report.
+        known: a folder where trim thresholds are kept for later merges.
 
     Raises:
         UserError: an input is damaged or holds values that are not finite.
         Cancelled: `cancelled` answered true.
     """
-    walk = _Walk(plan, progress, cancelled, threads or os.cpu_count() or 1)
+    walk = _Walk(plan, progress, cancelled, divide(memory, threads or cores(), len(plan.models) + 1), known)
     try:
         tallies = walk.run()
+        walk.known.save()
     finally:
         walk.pool.close()
     return _report(plan, walk.tensors, tallies)
@@ -93,14 +100,20 @@ class _Walk:
     """One inspection under way."""
 
     def __init__(
-        self, plan: MergePlan, progress: ProgressCallback | None, cancelled: CancelCheck | None, threads: int
+        self,
+        plan: MergePlan,
+        progress: ProgressCallback | None,
+        cancelled: CancelCheck | None,
+        budget: Budget,
+        known: Path | None,
     ) -> None:
         self._plan = plan
         self._progress = progress
         self._cancelled = cancelled
         self._started = time.monotonic()
-        self._reader = VectorReader(plan, divide(1 << 30, threads, len(plan.models) + 1))
-        self.pool = Pool(threads, self._tell)
+        self._reader = VectorReader(plan, budget)
+        self.known = KnownThresholds(known, plan)
+        self.pool = Pool(budget.threads, self._tell)
         self.tensors = [(i, t) for i, t in enumerate(plan.tensors) if t.settings is not None]
         self._done = 0
         self._total = sum(t.numel for _, t in self.tensors)
@@ -118,6 +131,7 @@ class _Walk:
             return [found[i] for i, _ in self.tensors]
         scope = [p for i, t in self.tensors if t.counted for p in pieces_of(i, t)]
         tables = measure_levels(rule, self._reader, scope, self.pool.each)
+        self._learn(WHOLE_MODEL, tables)
         before = self._before(tables)
         return self.pool.each(
             lambda numbered: self._tally(numbered, _TableLevels(tables, before[numbered[0]])), self.tensors
@@ -132,9 +146,17 @@ class _Walk:
             vectors = [c.vectors.copy() for p in pieces for c in self._reader.chunks(p)]
             models = len(tensor.sources)
             whole = np.concatenate(vectors, axis=1) if vectors else np.zeros((models, 0), np.float32)
-            return self._tally(numbered, _SortedLevels(rule, whole))
+            levels = _SortedLevels(rule, whole)
+            for m, found in enumerate(levels.thresholds):
+                self.known.add(m, number, found)
+            return self._tally(numbered, levels)
         tables = measure_levels(rule, self._reader, pieces, in_turn)
+        self._learn(number, tables)
         return self._tally(numbered, _TableLevels(tables, None))
+
+    def _learn(self, scope: int, tables: Sequence[LevelTable]) -> None:
+        for m, table in enumerate(tables):
+            self.known.add(m, scope, table.thresholds)
 
     def _before(self, tables: Sequence[LevelTable]) -> dict[int, Array | None]:
         """Tensor → entries by code in the tensors before it, int64 [models, CODES]; None where no magnitude is cut."""
@@ -218,10 +240,12 @@ class _SortedLevels:
         magnitudes = vectors.view(np.uint32) & MAGNITUDE
         self._levels = np.empty(vectors.shape, np.uint8)
         self._at = 0
+        self.thresholds: list[dict[int, Threshold]] = []
         for m, row in enumerate(magnitudes):
             order = np.argsort(
                 MAGNITUDE - row, kind="stable"
             )  # largest first, lowest index first among equals
+            self.thresholds.append(_thresholds(row[order], kept))
             ranks = np.empty(entries, np.int64)
             ranks[order] = np.arange(1, entries + 1)
             if rule.keep_equal:
@@ -235,6 +259,18 @@ class _SortedLevels:
         level = np.where(sign[:, None] == 0, onset.NEVER, self._levels[:, self._at : self._at + n])
         self._at += n
         return np.ascontiguousarray(level.astype(np.uint8))
+
+
+def _thresholds(ordered: Array, kept: Array) -> dict[int, Threshold]:
+    """Number kept → threshold, of magnitudes in falling order."""
+    found = {}
+    rising = ordered[::-1]
+    for k in np.unique(kept[(kept > 0) & (kept < ordered.size)]).tolist():
+        pattern = ordered[k - 1]
+        above = ordered.size - int(np.searchsorted(rising, pattern, side="right"))
+        equal = ordered.size - int(np.searchsorted(rising, pattern, side="left")) - above
+        found[k] = Threshold(int(pattern), equal, k - above)
+    return found
 
 
 def _report(

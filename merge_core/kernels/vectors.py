@@ -81,6 +81,18 @@ def form_vectors(address, stored, based, start, n, out):  # type: ignore[no-unty
     return top
 
 
+def add_to_base_plain(base: Array, tau: Array) -> None:
+    """Numpy's meaning of `add_to_base`."""
+    tau[:] = np.where(tau == 0, base, base + tau)
+
+
+@kernel
+def add_to_base(base, tau):  # type: ignore[no-untyped-def]
+    """base + tau, float32 [n], in place in `tau`. Where tau is zero the base stands, the sign of its zeros included."""
+    for i in range(tau.size):
+        tau[i] = base[i] + tau[i] if tau[i] != 0 else base[i]
+
+
 @kernel
 def _widen(address, stored, start, out):  # type: ignore[no-untyped-def]
     n = out.size

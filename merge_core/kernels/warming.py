@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from merge_core.kernels import disjoint, dtypes, gram, moments, onset, rank, weighted_sum
-from merge_core.kernels.vectors import F32, form_vectors
+from merge_core.kernels.vectors import F32, add_to_base, form_vectors
 
 
 def warm() -> None:
@@ -25,6 +25,7 @@ def warm() -> None:
     rank.scan_equals(*where, 0, 4, few, one)
     rank.scan_sample(*where, one, 2, np.empty((2, 4), np.uint32))
     moments.add_moments(vectors, few, np.zeros((3, 2)))
+    add_to_base(row, vectors[1])
     rank.count_equal(row, np.uint32(0))
     rank.nth_equal(row, np.uint32(0), 1)
     weighted_sum.weighted_sum(vectors, ones, 1.0, row)

@@ -120,6 +120,16 @@ def test_task_vectors_are_their_plain_meaning(stored: list[str], based: bool, st
     assert len(kept) == len(stored)
 
 
+def test_adding_nothing_leaves_the_base_bit_for_bit() -> None:
+    base = np.array([-0.0, 0.0, 1.5, -1e-45, -0.0], np.float32)
+    tau = np.array([0.0, -0.0, -0.0, 0.0, 2.0], np.float32)
+    expected = tau.copy()
+    vectors.add_to_base(base, tau)
+    vectors.add_to_base_plain(base, expected)
+    assert np.array_equal(tau.view(np.uint32), expected.view(np.uint32))
+    assert np.array_equal(tau[:4].view(np.uint32), base[:4].view(np.uint32))
+
+
 @pytest.mark.parametrize(
     ("model", "base"), [(np.inf, 0.0), (np.nan, 1.0), (1.0, -np.inf), (3e38, -3e38), (np.inf, np.inf)]
 )

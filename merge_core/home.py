@@ -1,0 +1,11 @@
+"""Where Tiebreak keeps what it may need again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder that TIEBREAK_HOME names, else one in the user's cache."""
+    return Path(os.environ.get("TIEBREAK_HOME") or "~/.cache/tiebreak").expanduser()
