@@ -23,6 +23,8 @@ from merge_core.progress import Cancelled
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
+_RECIPE = "a mergekit recipe (YAML), or a merge to make again: a folder, owner/name, or an address on the Hub"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit code."""
@@ -65,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     merge = add.add_parser("merge", help="merge a recipe's models into a new folder")
-    merge.add_argument("recipe", type=Path, metavar="RECIPE", help="a mergekit recipe, YAML")
+    merge.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
     merge.add_argument("out", type=Path, metavar="OUT", help="the folder to make")
     _add_threads(merge)
     merge.add_argument(
@@ -74,13 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     merge.set_defaults(run=commands.merge)
 
     inspect = add.add_parser("inspect", help="show where a recipe's models disagree, by layer")
-    inspect.add_argument("recipe", type=Path, metavar="RECIPE")
+    inspect.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the whole report there as well")
     _add_threads(inspect)
     inspect.set_defaults(run=commands.inspect)
 
     check = add.add_parser("check", help="say whether a recipe can be merged, without reading weights")
-    check.add_argument("recipe", type=Path, metavar="RECIPE")
+    check.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
     check.set_defaults(run=commands.check)
 
     probe = add.add_parser("probe", help="measure a model on probe files")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.checkpoint.remote import open_remote
-from merge_core.hub import cache, search
+from merge_core.errors import UserError
+from merge_core.hub import account, cache, search
 from merge_core.hub.download import download
 from merge_core.hub.listing import Listing, list_files
 from merge_core.hub.problems import Unreachable
@@ -56,6 +57,37 @@ class HubClient:
         """The models that `repo_id` says it was made from."""
         return search.bases_of(self._session, repo_id)
 
+    @property
+    def endpoint(self) -> str:
+        """The Hub's address."""
+        return self._session.endpoint
+
+    def files(self, ref: ModelRef) -> Listing:
+        """What the repository holds at the commit that `ref` means now.
+
+        Raises:
+            UserError: there is no such repository or revision, or this account may not see it.
+        """
+        return list_files(self._session, ref.path, ref.revision)
+
+    def read(self, listing: Listing, file: str, most: int) -> bytes | None:
+        """The whole of a small file; None where the repository has none of that name.
+
+        Raises:
+            UserError: it is larger than `most` bytes, or this account may not read it.
+        """
+        found = listing.files.get(file)
+        if found is None:
+            return None
+        if found.size > most:
+            raise UserError(
+                f"{listing.repo_id}: {file} is larger than {most} bytes.", "Is it the right file?"
+            )
+        with self._session.explained(
+            self._session.about(listing.repo_id, listing.commit, gated=listing.gated)
+        ):
+            return self._session.read(listing.repo_id, listing.commit, file, 0, found.size)
+
     def checkpoint(self, ref: ModelRef) -> Checkpoint:
         """The model at the commit that `ref` means now, from its headers alone.
 
@@ -93,6 +125,10 @@ class HubClient:
         here = download(self._session, checkpoint, listing, progress, cancelled)
         cache.remember_revision(ref.path, ref.revision, listing.commit)
         return here
+
+    def namespaces(self) -> tuple[str, ...]:
+        """Where this account may publish; see `merge_core.hub.account.namespaces`."""
+        return account.namespaces(self._session)
 
     def publish(
         self,

@@ -227,7 +227,7 @@ def test_methods_lists_every_method_and_parameter(capsys: pytest.CaptureFixture[
         (["merge", "r.yml", "out", "--threads", "0"], "'0' is not a whole number, at least 1"),
         (["merge", "gone.yml", "out"], "gone.yml cannot be read: No such file or directory."),
         (["inspect", "gone.yml"], "gone.yml cannot be read"),
-        (["check", "."], "cannot be read: Is a directory."),
+        (["check", "."], "holds no mergekit_config.yml"),
         (["check", "a\0b"], "cannot be read: not a file name."),
         (["push", "gone", "ada/x"], "There is no folder gone."),
     ],
