@@ -1,7 +1,7 @@
 """Trim thresholds that were found before, kept on disk: a merge after an inspection need not rank magnitudes again.
 
-A threshold depends on the base, on one fine-tune, on the trim scope and on how many entries are kept; on nothing else in
-a recipe. There is one small file per pair of base and fine-tune, named by what their contents are.
+A threshold depends on the base, on one fine-tune, on the trim scope and on how many entries are kept; on nothing else
+in a recipe. There is one small file per pair of base and fine-tune, named by what their contents are.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _read(path: Path | None) -> dict[tuple[int, int], Threshold]:
         with np.load(path, allow_pickle=False) as stored:
             columns = [stored[name].tolist() for name in ("scope", "kept", "pattern", "equal", "equal_kept")]
         os.utime(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return {}
     return {(s, k): Threshold(p, e, x) for s, k, p, e, x in zip(*columns, strict=True)}
 
