@@ -74,7 +74,7 @@ def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
             measuring=measured,
             results=scores,
             publish=published,
-            moving=gr.Timer(LOOK_EVERY),
+            moving=gr.Timer(LOOK_EVERY, active=False),
             asked=gr.State({}),
             seen=gr.State({}),
         )

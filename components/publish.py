@@ -11,6 +11,7 @@ import gradio as gr
 
 from components import wording
 from components.downloads import Tickets, offer
+from components.model_rows import short_name
 from components.page import CHANGE, QUICK, Page
 from components.pushes import Push, Pushes
 from components.run_folder import finished_folder, owned_run
@@ -19,6 +20,7 @@ from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.hub import HubClient
 from merge_core.jobs import Job
+from merge_core.recipe import read_recipe
 
 _REPOSITORY = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}")
 
@@ -48,27 +50,41 @@ class Publish:
     empty: gr.Markdown
     read: gr.Button
     files: Files
+    name: gr.Textbox
     status: gr.Markdown
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `Publisher.shown`."""
-        return [self.empty, self.body, self.files, self.status]
+        return [self.empty, self.body, self.files, self.name, self.status]
 
 
-def check_repository(name: str) -> str:
-    """A repository's name, as the Hub takes it.
+def repository(owner: str | None, name: str | None) -> str:
+    """`owner/name`, as the Hub takes it; a name that holds a slash says both.
 
     Raises:
-        UserError: it is not `owner/name`.
+        UserError: it is no such name.
     """
-    name = name.strip()
-    if not _REPOSITORY.fullmatch(name) or ".." in name or "--" in name:
+    name = (name or "").strip()
+    full = name if "/" in name else f"{(owner or '').strip()}/{name}"
+    if not _REPOSITORY.fullmatch(full) or ".." in full or "--" in full:
         raise UserError(
-            f"'{name[:100]}' is no repository name." if name else "The repository has no name yet.",
-            "Write owner/name with letters, digits, dots and dashes, such as ada/my-merge.",
+            f"'{full[:100]}' is no repository name." if name else "The repository has no name yet.",
+            "Write owner and name with letters, digits, dots and dashes, such as ada/my-merge.",
         )
-    return name
+    return full
+
+
+def suggested_name(job: Job) -> str:
+    """What a run's repository might be called: the base and the method."""
+    try:
+        recipe = read_recipe(job.recipe)
+    except UserError:
+        return "my-merge"
+    first = short_name(recipe.base or recipe.models[0].ref)
+    return re.sub(r"[^\w.-]+|\.{2,}|-{2,}", "-", f"{first}-{recipe.method.replace('_', '-')}").strip("-.")[
+        :90
+    ]
 
 
 def status_words(push: Push | None) -> str:
@@ -97,11 +113,11 @@ class Publisher:
         """Updates for `Publish.outputs` once `job` is selected."""
         folder = finished_folder(job, self.workspace)
         if folder is None or job is None:
-            return [gr.Markdown(visible=True), gr.Column(visible=False), None, ""]
+            return [gr.Markdown(visible=True), gr.Column(visible=False), None, "", ""]
         name = f"tiebreak-{job.id[:8]}"
         files = {**offer(folder, self.tickets.give(folder, name)), "name": name}
         status = status_words(self.pushes.get(job.id))
-        return [gr.Markdown(visible=False), gr.Column(visible=True), files, status]
+        return [gr.Markdown(visible=False), gr.Column(visible=True), files, suggested_name(job), status]
 
     def push(self, run: str, owner: str, name: str, private: bool, pull: bool, token: str | None) -> str:
         """Begin an upload and say how it goes."""
@@ -112,9 +128,7 @@ class Publisher:
             if not token:
                 raise UserError("Nobody is signed in to the Hub.", sign_in_words(self.workspace))
             client = HubClient(token=token)
-            push = self.pushes.start(
-                run, folder, client, check_repository(name), private=private, pull_request=pull
-            )
+            push = self.pushes.start(run, folder, client, name, private=private, pull_request=pull)
         except UserError as error:
             return f"**Not pushed.** {_plain(str(error))}"
         return status_words(push)
@@ -154,23 +168,43 @@ def build(page: Page, publisher: Publisher) -> Publish:
             "Read and edit the model card", size="sm", elem_classes=["tb-small"], elem_id="tb-card-open"
         )
         files = Files(elem_id="tb-files")
-        with gr.Accordion("Push to the Hub", open=False, elem_classes=["tb-fold"], elem_id="tb-push-fold"):
-            name = gr.Textbox(
-                label="Repository", placeholder="owner/name", max_lines=1, elem_id="tb-repository"
-            )
+        with gr.Accordion(
+            "Push to the Hub", open=False, elem_classes=["tb-fold"], elem_id="tb-push-fold"
+        ) as fold:
+            with gr.Row(elem_classes=["tb-actions"]):
+                space = gr.Dropdown(
+                    [], label="Owner", allow_custom_value=True, value=None, elem_id="tb-namespace"
+                )
+                name = gr.Textbox(label="Name", max_lines=1, elem_id="tb-repository")
             private = gr.Checkbox(True, label="Private: only you can see it", elem_classes=["tb-control"])
             pull = gr.Checkbox(False, label="As a pull request", elem_classes=["tb-control"])
             push = gr.Button("Push to the Hub", elem_id="tb-push")
             status = gr.Markdown("", elem_id="tb-push-status", elem_classes=["tb-quiet"])
             moving = gr.Timer(1.0, active=False)
 
-    def pushed(
-        run: str, owner: str, name: str, private: bool, pull: bool, request: gr.Request
-    ) -> tuple[str, Any]:
-        token = visitor_token(request) if workspace.on_space else local_token()
-        return publisher.push(run, owner, name, private, pull, token), gr.Timer(active=True)
+    def token_of(request: gr.Request) -> str | None:
+        return visitor_token(request) if workspace.on_space else local_token()
 
-    push.click(pushed, [page.run, page.owner, name, private, pull], [status, moving], **CHANGE)
+    def unfolded(chosen: str | None, request: gr.Request) -> tuple[Any, Any]:
+        try:
+            if (token := token_of(request)) is None:
+                raise UserError("Nobody is signed in to the Hub.", sign_in_words(workspace))
+            names = HubClient(token=token).namespaces()
+        except UserError as error:
+            return gr.skip(), _plain(str(error))
+        return gr.Dropdown(choices=list(names), value=chosen or names[0]), gr.skip()
+
+    def pushed(
+        run: str, owner: str, space: str | None, name: str, private: bool, pull: bool, request: gr.Request
+    ) -> tuple[str, Any]:
+        try:
+            full = repository(space, name)
+        except UserError as error:
+            return f"**Not pushed.** {_plain(str(error))}", gr.skip()
+        return publisher.push(run, owner, full, private, pull, token_of(request)), gr.Timer(active=True)
+
+    fold.expand(unfolded, space, [space, status], **QUICK)
+    push.click(pushed, [page.run, page.owner, space, name, private, pull], [status, moving], **CHANGE)
 
     def ticked(run: str, owner: str) -> tuple[str, Any]:
         going = publisher.pushes.get(run)
@@ -178,4 +212,4 @@ def build(page: Page, publisher: Publisher) -> Publish:
         return publisher.status(run, owner), gr.Timer(active=False) if over else gr.skip()
 
     moving.tick(ticked, [page.run, page.owner], [status, moving], **QUICK)
-    return Publish(body, empty, read, files, status)
+    return Publish(body, empty, read, files, name, status)

@@ -27,7 +27,7 @@ LOOK_AT_REST = 4.0  # seconds: another tab of the same visitor may start somethi
 
 @dataclass(frozen=True)
 class Parts:
-    """Every component that reacts. `moving` ticks while something is under way."""
+    """Every component that reacts. `moving` ticks once the visitor is known, faster while something is under way."""
 
     mark: gr.HTML
     models: gr.HTML
@@ -69,7 +69,10 @@ class Reactions:
         runs_shown = [parts.tray, *parts.results.outputs, *parts.publish.outputs, parts.seen, parts.moving]
 
         opened = demo.load(
-            self.open, page.owner, [page.owner, page.draft, page.run, page.redraw, page.notice], **CHANGE
+            self.open,
+            page.owner,
+            [page.owner, page.draft, page.run, page.redraw, page.notice, parts.moving],
+            **CHANGE,
         )
         for event in (opened.then, page.draft.change):
             event(self.show_draft, [page.draft, page.run, page.owner, chosen, fitted], draft_shown, **QUICK)
@@ -91,7 +94,7 @@ class Reactions:
     # Opening ------------------------------------------------------------------------------------------------------
 
     def open(self, owner: Any, request: gr.Request) -> tuple[Any, ...]:
-        """(owner, draft, run, redraws, notice) of a visitor who arrives, perhaps by a link."""
+        """(owner, draft, run, redraws, notice, timer) of a visitor who arrives, perhaps by a link."""
         try:
             runs.known_owner(owner)
         except UserError:
@@ -100,9 +103,9 @@ class Reactions:
             text, run = read_query(dict(request.query_params))
             draft = Draft.of(parse(text or self.opening, self.workspace))
         except UserError as error:
-            return owner, gr.skip(), "", 1, complaint(error)
+            return owner, gr.skip(), "", 1, complaint(error), gr.Timer(active=True)
         job = self.workspace.store.get(run, owner) if run else None
-        return owner, draft, job.id if job else "", 1, ""
+        return owner, draft, job.id if job else "", 1, "", gr.Timer(active=True)
 
     # The draft ----------------------------------------------------------------------------------------------------
 

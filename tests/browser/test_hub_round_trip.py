@@ -110,7 +110,8 @@ def test_models_of_the_hub_are_merged_measured_and_pushed(
 
     # push
     page.locator("#tb-push-fold").get_by_role("button").first.click()
-    page.locator("#tb-repository input, #tb-repository textarea").fill("ada/merged-vit")
+    expect(page.locator("#tb-namespace input")).to_have_value("ada")
+    page.locator("#tb-repository input, #tb-repository textarea").fill("merged-vit")
     page.click("#tb-push")
     expect(page.locator("#tb-push-status")).to_contain_text("Pushed", timeout=MINUTE)
 
