@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
     check.set_defaults(run=commands.check)
 
+    cache = add.add_parser("cache", help="list or remove the models and finished runs on this machine")
+    cache.add_argument(
+        "--remove", nargs="+", action="extend", metavar="NAME", help="models, or runs by their id"
+    )
+    cache.add_argument("--json", action="store_true", help="as JSON")
+    cache.set_defaults(run=commands.cache)
+
     probe = add.add_parser("probe", help="measure a model on probe files")
     probe.add_argument("model", metavar="MODEL", help="a folder, or a model on the Hub")
     probe.add_argument("--probe", type=Path, nargs="+", action="extend", required=True, metavar="FILE")

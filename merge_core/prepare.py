@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merge_core.checkpoint import Checkpoint, open_checkpoint
+from merge_core.needs import needs_of, require_room
 from merge_core.plan import SHARD_BYTES, MergePlan, make_plan
 from merge_core.preflight import examine
 from merge_core.progress import CancelCheck, ProgressCallback
@@ -32,17 +34,18 @@ def prepare(
     cancelled: CancelCheck | None = None,
     shard_bytes: int = SHARD_BYTES,
     note: Callable[[str], None] | None = None,
+    out: Path | None = None,
 ) -> MergePlan:
     """Open the recipe's checkpoints, find out whether they fit together, fetch what is missing, and plan.
 
     Args:
-        recipe, hub, progress, cancelled, note: see `fetch`.
+        recipe, hub, progress, cancelled, note, out: see `fetch`.
         shard_bytes: the size past which the output starts a new file.
 
     Raises:
         UserError: see `fetch`.
     """
-    return make_plan(recipe, fetch(recipe, hub, progress, cancelled, note), shard_bytes)
+    return make_plan(recipe, fetch(recipe, hub, progress, cancelled, note, out), shard_bytes)
 
 
 def fetch(
@@ -51,6 +54,7 @@ def fetch(
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
     note: Callable[[str], None] | None = None,
+    out: Path | None = None,
 ) -> dict[ModelRef, Checkpoint]:
     """The recipe's checkpoints on this machine; those that were not are downloaded once all are known to fit together.
 
@@ -59,9 +63,10 @@ def fetch(
         hub: where Hub references are looked up; None uses the default client, made only if one is needed.
         progress, cancelled: of a download.
         note: told what a person should know and need not mend, see `preflight.Verdict`.
+        out: where the merge will be written, so that nothing is downloaded for a merge that has no room.
 
     Raises:
-        UserError: the first problem found; nothing was downloaded unless everything fits together.
+        UserError: the first problem found; nothing was downloaded unless everything fits, together and on the disk.
     """
     checkpoints = open_all(recipe, hub)
     verdict = examine(recipe, checkpoints)
@@ -70,6 +75,7 @@ def fetch(
     if note is not None:
         for sentence in verdict.notes:
             note(sentence)
+    _require_room(checkpoints, hub, verdict.bytes_out, out)
     for ref, checkpoint in checkpoints.items():
         if checkpoint.root is None:
             from merge_core.hub import HubClient
@@ -82,3 +88,14 @@ def fetch(
 def pinned(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Recipe:
     """The recipe of exactly these checkpoints: every Hub model at the commit it was opened at."""
     return pinned_recipe(recipe, {str(ref): checkpoint.commit for ref, checkpoint in checkpoints.items()})
+
+
+def _require_room(
+    checkpoints: Mapping[ModelRef, Checkpoint], hub: HubClient | None, bytes_out: int, out: Path | None
+) -> None:
+    needs = needs_of(checkpoints, hub, bytes_out)
+    if not needs.download:  # then the merge itself is next, and takes its room at once
+        return
+    from merge_core.hub.cache import root
+
+    require_room({root(): needs.download, **({out.parent: needs.output} if out is not None else {})})

@@ -39,7 +39,7 @@ def merge(arguments: Arguments) -> None:
             f"{ref} is not pinned to a commit: its newest one is taken, which may not be the one merged then."
         )
     with _stop_on_interrupt() as stopped, Meter() as meter:
-        plan = prepare(source.recipe, progress=meter, cancelled=stopped, note=_note)
+        plan = prepare(source.recipe, progress=meter, cancelled=stopped, note=_note, out=arguments.out)
         made = merge_plan(
             plan,
             arguments.out,
@@ -98,6 +98,30 @@ def check(arguments: Arguments) -> None:
         raise Problems(verdict.problems)
     for line in describe(make_plan(recipe, checkpoints)).split("\n"):
         print(plain(line) if not line.startswith(" ") else f"  {plain(line)}")
+
+
+def cache(arguments: Arguments) -> None:
+    """List the models and finished runs on this machine with what they take, or remove some."""
+    from merge_core.cli.tables import kept_document, kept_text
+    from merge_core.home import home
+    from merge_core.hub.cached_models import cached_models, remove_models
+    from merge_core.jobs import JobStore
+    from merge_core.jobs.kept import finished_runs, models_in_use
+
+    store = JobStore(home())
+    if not arguments.remove:
+        models, runs = cached_models(), finished_runs(store)
+        shown = kept_document(models, runs) if arguments.json else kept_text(models, runs)
+        print(json.dumps(shown, indent=2) if arguments.json else shown)
+        return
+    runs_by_id = {run.job.id: run for run in finished_runs(store)}
+    wanted = [name for name in arguments.remove if name not in runs_by_id]
+    freed = remove_models(wanted, models_in_use(store)) if wanted else 0
+    for name in arguments.remove:
+        if name in runs_by_id:
+            store.remove(name, runs_by_id[name].job.owner)
+            freed += runs_by_id[name].bytes
+    print(json.dumps({"freed": freed}) if arguments.json else f"freed {size(freed)}")
 
 
 def probe(arguments: Arguments) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from merge_core.cli.terminal import plain
+from merge_core.cli.terminal import plain, size
 from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport
 from merge_core.interference.summary import Counts, summarise
@@ -105,6 +106,38 @@ def scores_text(scores: Sequence[Any]) -> str:
         for s in scores
     ]
     return table(("probe", "metric", "score", "95 % interval", "items"), rows)
+
+
+def kept_text(models: Sequence[Any], runs: Sequence[Any]) -> str:
+    """Cached models and finished runs, what each takes and when it was last used."""
+    parts = []
+    if models:
+        rows = [
+            (m.repo_id, size(m.bytes), _day(m.last_used), ", ".join(c[:7] for c in m.commits)) for m in models
+        ]
+        rows.append((f"{len(models)} in all", size(sum(m.bytes for m in models)), "", ""))
+        parts.append(table(("model", "size", "last used", "commits"), rows))
+    if runs:
+        rows = [(r.job.id, size(r.bytes), _day(r.job.finished or r.job.created), r.job.state) for r in runs]
+        parts.append(table(("run", "size", "finished", "state"), rows))
+    return "\n\n".join(parts) or "nothing is kept on this machine"
+
+
+def kept_document(models: Sequence[Any], runs: Sequence[Any]) -> dict[str, Any]:
+    """What `cache --json` writes: bytes, and times in seconds since 1970."""
+    return {
+        "models": [
+            {"name": m.repo_id, "bytes": m.bytes, "last_used": m.last_used, "commits": list(m.commits)}
+            for m in models
+        ],
+        "runs": [
+            {"id": r.job.id, "bytes": r.bytes, "finished": r.job.finished, "state": r.job.state} for r in runs
+        ],
+    }
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
 def _method_text(method: Method) -> str:

@@ -130,6 +130,13 @@ class HubClient:
         """Where this account may publish; see `merge_core.hub.account.namespaces`."""
         return account.namespaces(self._session)
 
+    def bytes_to_fetch(self, checkpoint: Checkpoint) -> int:
+        """What `download` would fetch of a checkpoint that was opened here."""
+        if checkpoint.root is not None or checkpoint.commit is None:
+            return 0
+        listing, _ = self._open(ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit))
+        return cache.bytes_to_fetch(cache.needed_files(checkpoint, listing), listing)
+
     def publish(
         self,
         folder: Path,

@@ -40,6 +40,7 @@ class Job:
         cancelling: the owner asked to stop it and the worker has not yet.
         worker: the worker that holds it while running.
         lease: when that worker counts as dead unless it says otherwise.
+        needs: the room on the disk it was promised, see `merge_core.jobs.space`.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Job:
     cancelling: bool = False
     worker: str | None = None
     lease: float = 0.0
+    needs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def final(self) -> bool:

@@ -70,9 +70,9 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     folder = root / "runs" / job.id
     paths = tuple(job.options.get("probes", ()))
     recipe = read_recipe(job.recipe)
-    plan = prepare(recipe, _hub(), pace.part(0.1, "Reading headers"), pace.cancelled)
-    _begin(folder, plan)
     model = folder / "model"
+    plan = prepare(recipe, _hub(), pace.part(0.1, "Reading headers"), pace.cancelled, out=model)
+    _begin(folder, plan)
     merging = pace.part(0.3 if paths else 0.7, "Merging")
 
     def merge_all() -> Result:

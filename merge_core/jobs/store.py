@@ -22,6 +22,8 @@ import diskcache
 from merge_core.errors import UserError
 from merge_core.jobs.disk import RefusedRow, SafeDisk
 from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
+from merge_core.jobs.space import promised, require_room_beside
+from merge_core.needs import Needs
 
 LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
 MOST_ATTEMPTS = 3
@@ -77,15 +79,17 @@ class JobStore:
         recipe: str,
         options: Mapping[str, Any] | None = None,
         holder: str | None = None,
+        needs: Needs | None = None,
     ) -> Job:
         """Queue a job and return it. Asked for twice while unfinished, it is the same job.
 
         Args:
             kind, owner, recipe, options: see `Job`.
             holder: who prepares the job before a worker may take it, as if it were one: it beats, and then releases it.
+            needs: the room on the disk that is kept for it until it is over; None keeps none.
 
         Raises:
-            UserError: unknown kind, too large, or too many waiting already.
+            UserError: unknown kind, too large, too many waiting already, or no room beside what they will write.
         """
         options = dict(options or {})
         if kind not in KINDS:
@@ -104,8 +108,10 @@ class JobStore:
                     f"{len(waiting)} of your jobs are waiting already.",
                     "Cancel some, or wait for one to finish.",
                 )
+            if needs is not None:
+                require_room_beside(needs, [j for j in self._jobs() if not j.final], self.root / "runs")
             now = time.time()
-            job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=now)
+            job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=now, needs=promised(needs))
             if holder is not None:
                 job = job.claimed(holder, now, LEASE)
             self._write(job)
@@ -117,10 +123,10 @@ class JobStore:
             job = self._read(job_id)
         return job if job is not None and job.owner == owner else None
 
-    def list(self, owner: str, limit: int = 50) -> tuple[Job, ...]:
-        """The owner's jobs, newest first."""
+    def list(self, owner: str | None, limit: int = 50) -> tuple[Job, ...]:
+        """The owner's jobs, newest first; everybody's where no owner is named."""
         with self._readable():
-            mine = [job for job in self._jobs() if job.owner == owner]
+            mine = [job for job in self._jobs() if owner in (None, job.owner)]
         return tuple(sorted(mine, key=lambda job: job.created, reverse=True)[:limit])
 
     def ahead(self, job_id: str, owner: str) -> int:
@@ -163,6 +169,28 @@ class JobStore:
             job = job.renewed()
             self._write(job)
         return job
+
+    def remove(self, job_id: str, owner: str) -> None:
+        """Forget a job that is over, and delete what it made.
+
+        Raises:
+            UserError: the owner has no such job, or it, or an upload of what it made, is not over.
+        """
+        with self._transaction():
+            job = self._owned(job_id, owner)
+            uploads = [j for j in self._jobs() if not j.final and j.options.get("run") == job_id]
+            if not job.final or uploads:
+                raise UserError(
+                    "This job is being uploaded." if uploads else f"This job is {job.state}.",
+                    "Cancel it, or wait until it is over.",
+                )
+            del self._cache[job.id]
+        shutil.rmtree(self.folder(job.id), ignore_errors=True)
+
+    def unfinished(self) -> tuple[Job, ...]:
+        """Jobs of anybody that wait or run, for what must not be taken from under them."""
+        with self._readable():
+            return tuple(job for job in self._jobs() if not job.final)
 
     # For the worker -------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ def work(root: Path, linger: float) -> None:
     worker = secrets.token_hex(8)
     busy = tidied = time.time()
     store.tidy()
+    _remove_orphans()
     while max(busy, server_seen(root)) + linger > time.time():
         job = store.claim(worker)
         if job is not None:
@@ -56,6 +57,16 @@ def work(root: Path, linger: float) -> None:
             store.tidy()
             tidied = time.time()
         time.sleep(IDLE_WAIT)
+
+
+def _remove_orphans() -> None:
+    """Delete what downloads of killed processes left behind."""
+    from merge_core.hub.cache import remove_orphans
+
+    with contextlib.suppress(OSError):
+        removed = remove_orphans()
+        if removed:
+            log.info("removed %d unfinished downloads that nobody continues", removed)
 
 
 def attend(store: JobStore, job: Job, worker: str) -> None:

@@ -1,0 +1,111 @@
+"""The models in the Hugging Face cache: what each takes, when it was last used, and how to be rid of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import Timeout
+from huggingface_hub import scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
+from huggingface_hub.utils import CachedRepoInfo, WeakFileLock
+
+from merge_core.errors import UserError
+from merge_core.hub import cache
+from merge_core.hub.receipts import FOLDER
+
+
+@dataclass(frozen=True)
+class CachedModel:
+    """A model in the cache, with all its commits.
+
+    Args:
+        repo_id: `owner/name`.
+        bytes: what it takes on the disk.
+        last_used: seconds since the epoch.
+        commits: those that are here, as far as they are.
+    """
+
+    repo_id: str
+    bytes: int
+    last_used: float
+    commits: tuple[str, ...]
+
+
+def cached_models() -> tuple[CachedModel, ...]:
+    """Every model in the cache, whichever program put it there; the one used last first."""
+    found = [
+        CachedModel(
+            repo.repo_id,
+            repo.size_on_disk,
+            _last_used(repo),
+            tuple(sorted(revision.commit_hash for revision in repo.revisions)),
+        )
+        for repo in _models()
+    ]
+    return tuple(sorted(found, key=lambda model: -model.last_used))
+
+
+def remove_models(repo_ids: Sequence[str], in_use: Collection[str]) -> int:
+    """Remove models from the cache, all of them or none; answers the bytes that this frees.
+
+    Args:
+        repo_ids: which.
+        in_use: repositories that work under way needs.
+
+    Raises:
+        UserError: one is not in the cache, is in use, or is being downloaded.
+    """
+    models = {repo.repo_id: repo for repo in _models()}
+    for repo_id in repo_ids:
+        if repo_id not in models:
+            raise UserError(
+                f"{repo_id} is not in the cache.", f"Known: {', '.join(sorted(models)) or 'none'}."
+            )
+        if repo_id in in_use:
+            raise UserError(f"{repo_id} is needed by a job.", "Cancel the job, or wait until it is over.")
+        if _being_written(models[repo_id].repo_path):
+            raise UserError(f"{repo_id} is being downloaded.", "Wait until that is over.")
+    freed = 0
+    for repo_id in dict.fromkeys(repo_ids):
+        freed += _remove(models[repo_id])
+    return freed
+
+
+def _remove(repo: CachedRepoInfo) -> int:
+    # By itself: copies of a repository share their commits, and the client would take one for the other.
+    alone = replace(scan_cache_dir(cache.root()), repos=frozenset({repo}))
+    removal = alone.delete_revisions(*(revision.commit_hash for revision in repo.revisions))
+    removal.execute()
+    if repo.repo_path.exists():
+        raise UserError(f"{repo.repo_path} cannot be removed.", "Make it writable.")
+    return int(removal.expected_freed_size)
+
+
+def _models() -> list[CachedRepoInfo]:
+    try:
+        return [repo for repo in scan_cache_dir(cache.root()).repos if repo.repo_type == "model"]
+    except CacheNotFound:
+        return []
+
+
+def _last_used(repo: CachedRepoInfo) -> float:
+    """By a merge, as receipts tell, or by whichever program read its files, as far as the disk keeps count."""
+    times = [float(repo.last_accessed)]
+    for receipt in (repo.repo_path / FOLDER).glob("*.json"):
+        with contextlib.suppress(OSError):
+            times.append(receipt.stat().st_mtime)
+    return max(times)
+
+
+def _being_written(folder: Path) -> bool:
+    """Whether some process holds the lock of one of its files."""
+    for lock in (cache.root() / ".locks" / folder.name).glob("*.lock"):
+        try:
+            with WeakFileLock(lock, timeout=0.01):
+                pass
+        except Timeout:
+            return True
+    return False

@@ -1,0 +1,221 @@
+"""Room on the disk: what is kept, what may go, and what is promised to jobs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from huggingface_hub import constants
+from huggingface_hub.utils import WeakFileLock
+
+from merge_core.__main__ import main
+from merge_core.errors import UserError
+from merge_core.jobs import JobStore
+from merge_core.needs import SPARE, Needs
+from tests.checkpoints import write_model
+
+MB = 1_000_000
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path / "home")
+
+
+def cached(tmp_path: Path, repo_id: str, commit: str = "a" * 40, size: int = 4096) -> Path:
+    """A model in the cache, laid out as the client does."""
+    folder = tmp_path / "cache" / f"models--{repo_id.replace('/', '--')}"
+    (folder / "blobs").mkdir(parents=True)
+    (folder / "snapshots" / commit).mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    (folder / "blobs" / "b1").write_bytes(b"x" * size)
+    (folder / "snapshots" / commit / "model.safetensors").symlink_to("../../blobs/b1")
+    return folder
+
+
+def recipe(*models: str, base: str = "acme/base") -> str:
+    listed = [{"model": model, "parameters": {"weight": 1.0}} for model in models]
+    return yaml.safe_dump({"merge_method": "task_arithmetic", "base_model": base, "models": listed})
+
+
+def refusal(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(list(words)) == 2
+    return capsys.readouterr().err
+
+
+# What is kept, and may go ---------------------------------------------------------------------------------
+
+
+def test_models_and_runs_are_listed_with_their_size(
+    tmp_path: Path, store: JobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cached(tmp_path, "acme/base", size=2 * MB)
+    job = store.submit("merge", "me", recipe("acme/code"))
+    write_model(store.folder(job.id) / "model", {"w": np.ones(100_000, np.float32)})
+    store.cancel(job.id, "me")
+    write_model(store.folder(job.id) / "model", {"w": np.ones(100_000, np.float32)})
+
+    assert main(["cache", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (model,), (run,) = found["models"], found["runs"]
+    assert (model["name"], model["bytes"], model["commits"]) == ("acme/base", 2 * MB, ["a" * 40])
+    assert abs(model["last_used"] - time.time()) < 100
+    assert run["id"] == job.id
+    assert 400_000 < run["bytes"] < 450_000
+
+    assert main(["cache"]) == 0
+    shown = capsys.readouterr().out
+    assert "acme/base" in shown
+    assert "2.0 MB" in shown
+    assert job.id in shown
+
+
+def test_nothing_kept_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out == "nothing is kept on this machine\n"
+
+
+def test_model_and_run_are_removed_and_others_stay(
+    tmp_path: Path, store: JobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone, stays = cached(tmp_path, "acme/base", size=MB), cached(tmp_path, "acme/code")  # of equal commits
+    job = store.submit("merge", "me", recipe("acme/math"))
+    store.cancel(job.id, "me")
+    write_model(store.folder(job.id) / "model", {"w": np.ones(100_000, np.float32)})
+
+    assert main(["cache", "--remove", "acme/base", job.id]) == 0
+
+    assert capsys.readouterr().out == "freed 1.4 MB\n"
+    assert not gone.exists()
+    assert (stays / "snapshots" / ("a" * 40) / "model.safetensors").read_bytes()
+    assert store.get(job.id, "me") is None
+    assert not store.folder(job.id).exists()
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_model_that_a_job_needs_stays(
+    tmp_path: Path, store: JobStore, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    folder = cached(tmp_path, "acme/code")
+    store.submit("merge", "somebody else", recipe(f"acme/code@{'a' * 40}"))
+    if state == "running":
+        store.claim("worker")
+    said = refusal("cache", "--remove", "acme/code", capsys=capsys)
+    assert said == "error: acme/code is needed by a job. Cancel the job, or wait until it is over.\n"
+    assert folder.exists()
+
+
+def test_one_model_that_must_stay_keeps_all(
+    tmp_path: Path, store: JobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = cached(tmp_path, "acme/free")
+    cached(tmp_path, "acme/code")
+    store.submit("merge", "me", recipe("acme/code"))
+    refusal("cache", "--remove", "acme/free", "acme/code", capsys=capsys)
+    assert first.exists()
+
+
+def test_model_that_is_being_written_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = cached(tmp_path, "acme/code")
+    lock = tmp_path / "cache" / ".locks" / folder.name / "b1.lock"
+    lock.parent.mkdir(parents=True)
+    with WeakFileLock(lock):
+        assert "acme/code is being downloaded" in refusal("cache", "--remove", "acme/code", capsys=capsys)
+    assert folder.exists()
+    assert main(["cache", "--remove", "acme/code"]) == 0
+    assert not folder.exists()
+
+
+def test_unknown_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cached(tmp_path, "acme/code")
+    said = refusal("cache", "--remove", "acme/cod", capsys=capsys)
+    assert said == "error: acme/cod is not in the cache. Known: acme/code.\n"
+
+
+def test_job_that_is_not_over_is_not_removed(store: JobStore) -> None:
+    job = store.submit("merge", "me", recipe("acme/code"))
+    with pytest.raises(UserError, match="This job is queued"):
+        store.remove(job.id, "me")
+    with pytest.raises(UserError, match="no such job of yours"):
+        store.remove(job.id, "somebody else")
+
+
+def test_run_is_not_removed_while_it_is_uploaded(store: JobStore) -> None:
+    job = store.submit("merge", "me", recipe("acme/code"))
+    store.claim("worker")
+    store.finish(job.id, "worker", {})
+    store.submit("push", "me", "", {"run": job.id, "repo_id": "me/merge"})
+    with pytest.raises(UserError, match="is being uploaded"):
+        store.remove(job.id, "me")
+
+
+# What is promised to jobs ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hundred_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with room for 100 MB."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, SPARE + 100 * MB))
+
+
+def submit(store: JobStore, name: str, output: int = 0, **downloads: int) -> None:
+    needs = Needs({f"acme/{repo}@{'a' * 40}": size for repo, size in downloads.items()}, output)
+    store.submit("merge", "me", recipe(f"acme/{name}"), needs=needs)
+
+
+@pytest.mark.usefixtures("hundred_free")
+def test_two_queued_jobs_do_not_count_on_the_same_bytes(store: JobStore) -> None:
+    submit(store, "a", output=60 * MB)
+    with pytest.raises(UserError, match="this and the jobs before it take 120"):
+        submit(store, "b", output=60 * MB)
+    submit(store, "b", output=40 * MB)
+    assert [len(job.recipe) > 0 for job in store.list("me")] == [True, True]
+
+
+@pytest.mark.usefixtures("hundred_free")
+def test_downloads_and_results_on_one_disk_count_together(store: JobStore) -> None:
+    with pytest.raises(UserError, match=r"60\.0 MB in .*runs and 50\.0 MB in .*cache"):
+        submit(store, "a", output=60 * MB, base=30 * MB, a=20 * MB)
+    submit(store, "a", output=50 * MB, base=30 * MB, a=20 * MB)
+
+
+@pytest.mark.usefixtures("hundred_free")
+def test_model_that_two_jobs_wait_for_counts_once(store: JobStore) -> None:
+    submit(store, "a", base=70 * MB)
+    submit(store, "b", base=70 * MB, b=30 * MB)
+
+
+@pytest.mark.usefixtures("hundred_free")
+def test_room_of_a_job_that_is_over_is_free_again(store: JobStore) -> None:
+    submit(store, "a", output=100 * MB)
+    (job,) = store.list("me")
+    store.cancel(job.id, "me")
+    submit(store, "b", output=100 * MB)
+
+
+@pytest.mark.usefixtures("hundred_free")
+def test_what_a_job_has_written_already_is_not_promised_once_more(store: JobStore) -> None:
+    submit(store, "a", output=100 * MB)
+    job = store.claim("worker")
+    assert job is not None
+    folder = store.folder(job.id) / ".model.partial"
+    folder.mkdir(parents=True)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(b"x" * 40 * MB)  # the disk's own count of what is free has shrunk by this
+    submit(store, "b", output=40 * MB)
+    with pytest.raises(UserError):
+        submit(store, "c", output=1 * MB)
