@@ -2,6 +2,7 @@
 # make test   run every test, browser included
 # make lint   formatting, lint, types, import contract
 # make bench  measure speed and memory of merging
+# make readme retake its pictures and refill its tables
 # make clean  remove what these made; keeps your jobs in .tiebreak/
 
 export GRADIO_SERVER_NAME ?= 127.0.0.1
@@ -12,7 +13,7 @@ export TIEBREAK_HOME ?= $(CURDIR)/.tiebreak
 
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench readme clean
 .DELETE_ON_ERROR:
 
 run: .venv/ready
@@ -30,6 +31,11 @@ lint: .venv/ready-to-develop
 
 bench: .venv/ready-to-develop
 	@$(PYTHON) -m tests.benchmarks
+
+readme: .venv/ready-to-develop
+	@sh tools/browser.sh
+	@$(PYTHON) tools/pictures.py
+	@$(PYTHON) tools/readme.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis test-results
