@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument(
         "--memory", type=_bytes, default=1 << 30, metavar="SIZE", help="most memory to use (default: 1GiB)"
     )
+    merge.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="what computes (default: cpu; cuda needs a GPU)"
+    )
     merge.set_defaults(run=commands.merge)
 
     inspect = add.add_parser("inspect", help="show where a recipe's models disagree, by layer")

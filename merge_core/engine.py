@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.budget import divide
+from merge_core.budget import Budget, divide
 from merge_core.errors import UserError
 from merge_core.kernels import dtypes
 from merge_core.kernels.vectors import add_to_base
@@ -63,6 +63,7 @@ def merge(
     memory: int = 1 << 30,
     extra_files: Sequence[tuple[str, bytes]] = (),
     known: Path | None = None,
+    device: str = "cpu",
 ) -> MergeResult:
     """Merge into the folder `out`, which appears only when complete.
 
@@ -75,6 +76,7 @@ def merge(
         memory: bytes that may be in use at once beyond the interpreter. Changes no byte of the result.
         extra_files: (name, content) of files to add, such as a model card.
         known: a folder where trim thresholds are kept from one merge or inspection to the next. Changes no byte.
+        device: what computes: "cpu", or a device of torch such as "cuda", which may round the last place otherwise.
 
     Raises:
         UserError: an input is damaged or holds values that are not finite, a result does not fit the output dtype, the
@@ -83,7 +85,7 @@ def merge(
     """
     started = time.monotonic()
     with OutputFolder(Path(out), plan).open() as output:
-        work = _Work(plan, output, progress, cancelled, threads or cores(), memory, known)
+        work = _Work(plan, output, progress, cancelled, threads or cores(), memory, known, device)
         resumed = work.finished / max(work.total, 1)
         work.run()
         work.save()
@@ -146,6 +148,7 @@ class _Work:
         threads: int,
         memory: int,
         known: Path | None,
+        device: str,
     ) -> None:
         self._plan = plan
         self._output = output
@@ -161,7 +164,7 @@ class _Work:
         self.finished = sum(p.size for p in pieces if p in output.done)
         self._at_start = self.finished
         budget = divide(memory, threads, len(plan.models) + 1)
-        self._reader = VectorReader(plan, budget)
+        self._reader = _reader(plan, budget, device)
         self._known = KnownThresholds(known, plan)
         self._pool = Pool(budget.threads, self._tell)
 
@@ -232,13 +235,14 @@ class _Work:
         function = self._plan.method.function
         settings = tensor.settings or {}
         itemsize = FLOATS[tensor.dtype]
-        room = np.empty(min(WRITE_ENTRIES, piece.size), _NARROW[tensor.dtype])
+        room = np.empty(
+            min(max(WRITE_ENTRIES, self._reader.largest_chunk), piece.size), _NARROW[tensor.dtype]
+        )
         filled = 0
         position = tensor.offset + piece.start * itemsize
         self._message = tensor.name
         for base, merged in self._merged(piece, trim, function, settings):
-            if base is not None:
-                add_to_base(base, merged)
+            merged = _applied(base, merged)
             n = merged.size
             if filled + n > room.size:
                 self._output.write(tensor.shard, position, room[:filled])
@@ -288,6 +292,27 @@ class _Work:
         self._told = now
         eta = seconds_left(self.finished - self._at_start, self.total - self._at_start, now - self._started)
         self._progress(Progress(self.finished, self.total, self._message, eta))
+
+
+def _reader(plan: MergePlan, budget: Budget, device: str) -> VectorReader:
+    if device == "cpu":
+        return VectorReader(plan, budget)
+    from merge_core.accelerator import TorchReader
+
+    return TorchReader(plan, budget, device)
+
+
+def _applied(base: Any, merged: Any) -> Array:
+    """Base and merged task vector → merged weights, float32 in this machine's memory."""
+    if isinstance(merged, np.ndarray):
+        if base is not None:
+            add_to_base(base, merged)
+        return merged
+    from merge_core.kernels import on_torch
+
+    applied = merged if base is None else on_torch.add_to_base(base, merged)
+    found: Array = applied.cpu().numpy()
+    return found
 
 
 _NARROW: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.uint16, "BF16": np.uint16}

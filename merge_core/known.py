@@ -17,7 +17,7 @@ import numpy as np
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.plan import MergePlan
-from merge_core.trim import Threshold
+from merge_core.thresholds import Threshold
 
 THRESHOLDS = "thresholds"  # the folder's name within a store's root or the user's cache
 FORMAT = 1  # raise it when a stored number comes to mean something else

@@ -6,10 +6,10 @@ Nothing is kept: a chunk fits the second-level cache, and forming it again costs
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from merge_core.kernels import rank
 from merge_core.kernels.dtypes import INFINITE, MAGNITUDE
 from merge_core.kernels.vectors import STORED, form_vectors
 from merge_core.plan import MergePlan, TensorPlan
+
+if TYPE_CHECKING:
+    from merge_core.counters import Counters
+    from merge_core.trim import Cut
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -115,6 +119,11 @@ class VectorReader:
         self._lock = threading.Lock()
         self._scratch = threading.local()
 
+    @property
+    def largest_chunk(self) -> int:
+        """The most entries that `chunks` gives at a time."""
+        return CHUNK
+
     def spans(self, piece: Piece) -> Iterator[Span]:
         """The spans of `piece`, in order; each is in memory from when it is read to when the next one is asked for."""
         rows = self._rows_of(piece.tensor)
@@ -145,6 +154,38 @@ class VectorReader:
                 top = form_vectors(span.address, span.stored, span.based, start, n, values)
                 self.require_finite(top, piece.tensor, start, start + n)
                 yield Chunk(start, values[models] if span.based else None, values[:models])
+
+    @property
+    def on_processor(self) -> VectorReader:
+        """The reader of the same plan whose chunks are numpy arrays."""
+        return self
+
+    def scan_brackets(
+        self, piece: Piece, low: Array, shift: Array, width: Array, counters: Counters, above: Array
+    ) -> None:
+        """Count the magnitudes of a piece; see `kernels.rank.scan_brackets`.
+
+        Raises:
+            UserError: as `chunks`.
+        """
+        for span in self.spans(piece):
+            counters.make_room(span.stop - span.start)
+            top = rank.scan_brackets(*_where(span), low, shift, width, counters.table, above)
+            self.require_finite(top, piece.tensor, span.start, span.stop)
+
+    def scan_equals(self, piece: Piece, pattern: Array, found: Array) -> None:
+        """Count what equals a pattern per model in a piece; see `kernels.rank.scan_equals`.
+
+        Raises:
+            UserError: as `chunks`.
+        """
+        for span in self.spans(piece):
+            top = rank.scan_equals(*_where(span), pattern, found)
+            self.require_finite(top, piece.tensor, span.start, span.stop)
+
+    def cut(self, cut: Cut, vectors: Any) -> Iterable[tuple[int, Any, Array]]:
+        """Runs of a chunk within which one threshold per model holds; see `trim.Cut`."""
+        return cut.runs(vectors)
 
     def sample(self, piece: Piece, starts: Array, strip: int) -> Array:
         """Bit patterns of the magnitudes of a few strips of `piece`, uint32 [models, strips·strip].
@@ -236,6 +277,10 @@ class VectorReader:
                 last = max(s.offset + s.nbytes for s in owner.specs.values() if s.file == spec.file)
                 self._files[path] = MappedFile(path, last)
             return self._files[path]
+
+
+def _where(span: Span) -> tuple[Array, Array, bool, int, int]:
+    return span.address, span.stored, span.based, span.start, span.stop
 
 
 def _not_finite(

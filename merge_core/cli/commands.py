@@ -49,6 +49,7 @@ def merge(arguments: Arguments) -> None:
             memory=arguments.memory,
             extra_files=[("README.md", model_card(plan).encode())],
             known=home() / THRESHOLDS,
+            device=arguments.device,
         )
     print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
     if source.weights:

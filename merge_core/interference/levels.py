@@ -16,7 +16,7 @@ from merge_core.counters import Counters, count_over
 from merge_core.kernels import onset
 from merge_core.kernels.onset import COARSE, CODES, FINE, LEVELS, LOW_BITS, LOW_MASK, NEVER, TIED
 from merge_core.methods.trimming import TrimRule
-from merge_core.trim import Each, Threshold
+from merge_core.thresholds import Each, Threshold
 from merge_core.vectors import Piece, VectorReader
 
 Array = np.ndarray[Any, np.dtype[Any]]

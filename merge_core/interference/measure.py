@@ -25,7 +25,7 @@ from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
-from merge_core.trim import Threshold
+from merge_core.thresholds import Threshold
 from merge_core.vectors import VectorReader, pieces_of
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from merge_core.kernels.weighted_sum import weighted_sum
 from merge_core.methods.declaration import method
+from merge_core.methods.operations import weighted_mean
 from merge_core.methods.parameters import Normalize, Vectors, Weight
 
 
 @method(title="Linear", reference="Wortsman et al. 2022, arXiv:2203.05482")
 def linear(theta: Vectors, *, weight: Weight, normalize: Normalize = True) -> Vectors:
     """Average the models' weights."""
-    merged = np.empty(theta.shape[1], np.float32)
-    weighted_sum(theta, weight, float(weight.sum()) if normalize else 1.0, merged)
-    return merged
+    return weighted_mean(theta, weight, float(weight.sum()) if normalize else 1.0)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from merge_core.kernels.weighted_sum import weighted_sum
 from merge_core.methods.declaration import method
+from merge_core.methods.operations import weighted_mean
 from merge_core.methods.parameters import Normalize, Scale, Vectors, Weight
 
 
@@ -18,6 +16,4 @@ def task_arithmetic(
     divisor = (
         total if normalize and abs(total) >= 1e-8 else 1.0
     )  # as mergekit: weights that cancel divide by 1
-    merged = np.empty(tau.shape[1], np.float32)
-    weighted_sum(tau, weight * lambda_, divisor, merged)
-    return merged
+    return weighted_mean(tau, weight * lambda_, divisor)

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from merge_core.kernels import disjoint
-from merge_core.kernels.disjoint import Election, disjoint_merge
+from merge_core.kernels.disjoint import Election
 from merge_core.methods.declaration import Field, method
+from merge_core.methods.operations import disjoint_merge
 from merge_core.methods.parameters import Normalize, PerModel, Scale, Vectors
 from merge_core.methods.trimming import Scope, Trimmed, TrimRule
 
@@ -148,10 +149,9 @@ def trim_rule(
 
     def votes(tau: Vectors, trimmed: Trimmed) -> int:
         election = Election(VOTES[elect], disjoint.COMBINE_SUM, 1)
-        scratch = np.empty(tau.shape[1], np.float32)
         ones = np.ones_like(weight)
         ballot = _ballot(elect, _stretch(rescale, trimmed), trimmed)
-        return int(disjoint_merge(tau, trimmed.threshold, ballot, ones, ones, election, scratch))
+        return disjoint_merge(tau, trimmed.threshold, ballot, ones, ones, election)[1]
 
     return TrimRule(
         scope=trim_scope,
@@ -203,6 +203,5 @@ def ties(
     stretch = _stretch(rescale, trimmed)
     ballot = _ballot(elect, weight * stretch if preset.weigh_votes else stretch, trimmed)
     share = weight if preset.weigh_mean else np.ones_like(weight)
-    merged = np.empty(tau.shape[1], np.float32)
-    disjoint_merge(tau, trimmed.threshold, ballot, weight * stretch, share, election, merged)
+    merged, _ = disjoint_merge(tau, trimmed.threshold, ballot, weight * stretch, share, election)
     return merged if lambda_ == 1 else merged * np.float32(lambda_)

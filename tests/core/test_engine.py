@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from merge_core import trim as trim_module
+from merge_core import thresholds as thresholds_module
 from merge_core import vectors as vectors_module
 from merge_core.engine import merge
 from merge_core.errors import UserError
@@ -144,7 +144,7 @@ def test_a_tensor_in_many_pieces_is_merged_as_one(
     if cut == "pieces":
         monkeypatch.setattr(vectors_module, "PIECE", 200)
     if cut == "tables":
-        monkeypatch.setattr(trim_module, "SMALL_SCOPE", 1024)
+        monkeypatch.setattr(thresholds_module, "SMALL_SCOPE", 1024)
     memory = 60_000_000 if cut == "spans" else 1 << 30
     paths = family(tmp_path, "bfloat16")
     text = recipe_text(paths, dialect=dialect, trim_scope=scope, density=0.3)
