@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from merge_core.card import sections
-from merge_core.card.licence import combined, stated_licence
+from merge_core.card.licence import combined
 from merge_core.card.markdown import code, listed
 from merge_core.card.metadata import front_matter
 from merge_core.card.sections import Score
 from merge_core.interference.report import InterferenceReport
 from merge_core.plan import MergePlan
 from merge_core.recipe.published import published_models, published_recipe
+from merge_core.stated import stated
 
 MOST_NAMED = 4  # models in the title
 
@@ -36,8 +37,8 @@ def model_card(
     merged = [named[plan.names[m]] for m in plan.listed]
     parents = [*([base] if base else []), *merged]
     checkpoints = [*([plan.base] if plan.base else []), *(plan.models[m] for m in plan.listed)]
-    stated = [stated_licence(checkpoint.root) for checkpoint in checkpoints]
-    licence = combined([(parent.name, found) for parent, found in zip(parents, stated, strict=True)])
+    licences = [stated(checkpoint).licence for checkpoint in checkpoints]
+    licence = combined([(parent.name, found) for parent, found in zip(parents, licences, strict=True)])
     ours = [score for score in scores if score["role"] == "merge"]
     subject = [parent.name for parent in merged] if len(merged) <= MOST_NAMED else []
     what = f"{plan.method.title} merge of "
@@ -47,7 +48,7 @@ def model_card(
     parts = (
         f"# {heading}",
         _introduction(plan, sections.shown(base) if base else None, len(merged)),
-        sections.parents_section(parents, stated, has_base=base is not None),
+        sections.parents_section(parents, licences, has_base=base is not None),
         sections.recipe_section(published_recipe(plan.recipe, commits)),
         sections.disagreement_section(plan, report),
         sections.scores_section(scores, names),

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from merge_core import __version__
-from merge_core.card.licence import Licence
 from merge_core.card.licence import shown as licence_shown
 from merge_core.card.markdown import block, code, listed, table
 from merge_core.interference.chance import chance
@@ -17,6 +16,7 @@ from merge_core.plan import MergePlan
 from merge_core.recipe import Recipe, write_recipe
 from merge_core.recipe.published import PublishedModel
 from merge_core.recipe.writer import OUR_OWN
+from merge_core.stated import Licence
 
 Score = Mapping[str, Any]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ class Checkpoint:
         config: the parsed `config.json`; empty where there is none.
         identity: changes when the content does: the commit, or for a folder a hash over what the file system says of
             each file that counts.
+        gated: on the Hub, its files are open only to accounts that its owner has let in.
+        contents: what tells a file's content apart, by its name, where that is known without reading it.
+        fetch_start: `fetch_start(name, most)` answers the first bytes of a file that lies on the Hub alone, or None.
     """
 
     ref: str
@@ -32,6 +35,32 @@ class Checkpoint:
     files: tuple[str, ...]
     config: Mapping[str, Any]
     identity: str
+    gated: bool = field(default=False, compare=False)
+    contents: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    fetch_start: Callable[[str, int], bytes | None] | None = field(default=None, compare=False, repr=False)
+
+    def start_of(self, name: str, most: int) -> bytes | None:
+        """The first bytes, at most `most`, of a small file beside the weights; None where there is none to be read."""
+        if self.root is None:
+            return self.fetch_start(name, most) if self.fetch_start is not None else None
+        path = self.root / name
+        try:
+            if not path.is_file():
+                return None
+            with path.open("rb") as file:
+                return file.read(most)
+        except OSError:
+            return None
+
+    def content_of(self, name: str) -> str | None:
+        """Something that changes with a file's content; None where there is no such file."""
+        if self.root is None or name in self.contents:
+            return self.contents.get(name)
+        try:
+            found = (self.root / name).stat()
+        except OSError:
+            return None
+        return f"{self.root / name} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
 
     @property
     def nbytes(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef
 
 KEPT = 32  # checkpoints whose headers are remembered
+KEPT_BYTES = 1 << 18  # of a small file that is remembered with them
 
 _Key = tuple[str, str, str]
 
@@ -161,7 +164,10 @@ class HubClient:
             known = _opened.get(key) or (listing, self._read(listing, name))
             _opened.put(key, known)
         listing, checkpoint = known
-        return listing, _cached(listing, name) or replace(checkpoint, ref=name)
+        here = _cached(listing, name)
+        if here is None:
+            return listing, replace(checkpoint, ref=name)
+        return listing, replace(here, gated=checkpoint.gated, contents=checkpoint.contents)
 
     def _read(self, listing: Listing, name: str) -> Checkpoint:
         sizes = {path: file.size for path, file in listing.files.items()}
@@ -174,7 +180,34 @@ class HubClient:
         # Everybody may list a gated model. On a Space, where others filled the cache, only reading shows who may read.
         trusted = not (listing.gated and on_space())
         found = _cached(listing, name) if trusted else None
-        return found or open_remote(name, listing.commit, sizes, read)
+        return replace(
+            found or open_remote(name, listing.commit, sizes, read),
+            root=None,  # what is remembered must stay true when the cache is emptied
+            gated=listing.gated,
+            contents={path: file.sha256 or file.git or "" for path, file in listing.files.items()},
+            fetch_start=self._small_files(listing, read),
+        )
+
+    @staticmethod
+    def _small_files(
+        listing: Listing, read: Callable[[str, int, int], bytes]
+    ) -> Callable[[str, int], bytes | None]:
+        """For `Checkpoint.fetch_start`: what was fetched once is kept, unless it is large."""
+        kept: dict[tuple[str, int], bytes | None] = {}
+
+        def start(name: str, most: int) -> bytes | None:
+            if name not in listing.files:
+                return None
+            if (name, most) not in kept:
+                found: bytes | None = None
+                with contextlib.suppress(UserError):  # what the file would tell stays unknown
+                    found = read(name, 0, min(most, listing.files[name].size))
+                if found is not None and len(found) > KEPT_BYTES:
+                    return found
+                kept[name, most] = found
+            return kept[name, most]
+
+        return start
 
     def _key(self, repo_id: str, commit: str) -> _Key:
         return self._session.reader, repo_id, commit
