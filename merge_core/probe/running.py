@@ -41,8 +41,9 @@ def run_probe(
         model.check_head(probe.kind.head, probe.name)
         probe.kind.check(model, probe)
     results: list[ProbeResult] = []
-    for probe in probes:
-        work.begin(probe.name, len(probe.items))
-        results += probe.kind.measure(model, probe, work)
-    work.begin("", 0)
+    with model.threads():
+        for probe in probes:
+            work.begin(probe.name, len(probe.items))
+            results += probe.kind.measure(model, probe, work)
+        work.begin("", 0)
     return results

@@ -53,6 +53,19 @@ def test_the_same_model_always_scores_the_same_to_the_last_bit(model, prose):
     assert run_probe(model, [prose]) == run_probe(model, [prose])
 
 
+def test_measuring_leaves_the_number_of_threads_as_it_was(model, prose):
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            seen = []
+            run_probe(model, [prose], lambda _, seen=seen: seen.append(torch.get_num_threads()))
+            assert set(seen) == {1}  # a model this small is quicker so
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_it_stops_before_it_begins(model, prose):
     told = []
     with pytest.raises(Cancelled):
