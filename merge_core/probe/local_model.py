@@ -205,7 +205,7 @@ class LocalModel:
     def threads(self) -> Iterator[None]:
         """As many threads inside as help a model of this size.
 
-        On two cores shared with other work, six models of 424 thousand numbers took 45 s with two threads, 6 s with one.
+        On two cores shared with other work, six models of 424,000 numbers took 45 s with two threads, 6 s with one.
         """
         import torch
 
