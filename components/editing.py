@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,23 +76,22 @@ def remove(recipe: Recipe, ref: ModelRef) -> Recipe:
     return set_base(recipe, None) if ref == recipe.base else _without_model(recipe, ref)
 
 
-def set_method(recipe: Recipe, name: str) -> Recipe:
-    """Another method; parameters that it does not take are dropped."""
+def set_method(recipe: Recipe, name: str, earlier: Sequence[Recipe] = ()) -> Recipe:
+    """Another method: with what it takes of the recipe, and else with what an earlier draft said.
+
+    Args:
+        earlier: drafts before this one, oldest first; what the present method cannot carry is looked up in them.
+    """
     taken = {parameter.name for parameter in METHODS[name].parameters}
-
-    def fitting(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in settings.items() if key in taken}
-
-    return replace(
-        recipe,
-        method=name,
-        parameters=fitting(recipe.parameters),
-        models=tuple(ModelEntry(e.ref, fitting(e.parameters)) for e in recipe.models),
-        slices=tuple(
-            replace(s, parameters=fitting(s.parameters), models={r: fitting(p) for r, p in s.models.items()})
-            for s in recipe.slices
-        ),
-    )
+    after = replace(_settings(recipe, lambda _, settings: _only(settings, taken)), method=name)
+    missing = taken - {parameter.name for parameter in METHODS[recipe.method].parameters}
+    for parameter in sorted(missing):
+        before = next(
+            (r for r in reversed(earlier) if METHODS[r.method].parameter(parameter) is not None), None
+        )
+        if before is not None:
+            after = _with_settings_of(after, before, parameter)
+    return after
 
 
 def set_parameter(recipe: Recipe, name: str, value: Any) -> Recipe:
@@ -161,16 +160,49 @@ def _without_model(recipe: Recipe, ref: ModelRef) -> Recipe:
 
 def _without(recipe: Recipe, name: str) -> Recipe:
     """The recipe with nothing said about a parameter, at any level."""
+    return _settings(recipe, lambda _, settings: _only(settings, settings.keys() - {name}))
 
-    def bare(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in settings.items() if key != name}
 
+def _with_settings_of(recipe: Recipe, other: Recipe, name: str) -> Recipe:
+    """The recipe with what `other` says about one parameter, at every level that both have."""
+    found = dict(_levels(other))
+
+    def joined(level: _Level, settings: Mapping[str, Any]) -> dict[str, Any]:
+        said = found.get(level, {})
+        return {**settings, **({name: said[name]} if name in said else {})}
+
+    return _settings(recipe, joined)
+
+
+# Where a setting stands: the first and last layer of its slice, if it is in one, and its model, if it is one's own.
+_Level = tuple[tuple[int, int] | None, ModelRef | None]
+
+
+def _levels(recipe: Recipe) -> Iterator[tuple[_Level, Mapping[str, Any]]]:
+    """Every level of a recipe with its settings."""
+    yield (None, None), recipe.parameters
+    yield from (((None, e.ref), e.parameters) for e in recipe.models)
+    for part in recipe.slices:
+        yield ((part.first, part.stop), None), part.parameters
+        yield from ((((part.first, part.stop), r), p) for r, p in part.models.items())
+
+
+def _settings(recipe: Recipe, change: Callable[[_Level, Mapping[str, Any]], dict[str, Any]]) -> Recipe:
+    """The recipe with changed settings at every level."""
     return replace(
         recipe,
-        parameters=bare(recipe.parameters),
-        models=tuple(ModelEntry(e.ref, bare(e.parameters)) for e in recipe.models),
+        parameters=change((None, None), recipe.parameters),
+        models=tuple(ModelEntry(e.ref, change((None, e.ref), e.parameters)) for e in recipe.models),
         slices=tuple(
-            replace(s, parameters=bare(s.parameters), models={r: bare(p) for r, p in s.models.items()})
+            replace(
+                s,
+                parameters=change(((s.first, s.stop), None), s.parameters),
+                models={r: change(((s.first, s.stop), r), p) for r, p in s.models.items()},
+            )
             for s in recipe.slices
         ),
     )
+
+
+def _only(settings: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key in names}

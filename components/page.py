@@ -13,6 +13,7 @@ from merge_core.errors import UserError
 from merge_core.recipe import Recipe
 
 LONGEST_PAST = 50
+OTHER_RECIPE = "recipe"  # names the change to a recipe that has nothing to do with the one before
 
 # Every listener answers this visitor's page only, and puts no spinner over what is there. One that changes a state
 # which others listen to must go through the queue: Gradio tells of changed states only there.

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from components.editing import Draft
-from components.page import QUICK, Page
+from components.page import OTHER_RECIPE, QUICK, Page
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.recipe import Recipe, read_recipe, write_plain_mergekit
@@ -55,7 +55,7 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> gr.Code:
 
     for button in (opener, close):
         button.click(toggle, [shown, page.draft], [shown, panel, editor], **QUICK)
-    page.edit(apply.click, lambda _, text: parse(text, workspace), [editor], what="recipe")
+    page.edit(apply.click, lambda _, text: parse(text, workspace), [editor], what=OTHER_RECIPE)
 
     def as_plain(draft: Draft) -> tuple[str, Any]:
         try:

@@ -11,7 +11,7 @@ import gradio as gr
 from components import editing
 from components.controls import Control, declared_controls
 from components.editing import shown_parameter
-from components.page import QUICK, Page
+from components.page import OTHER_RECIPE, QUICK, Page, Past
 from merge_core.methods import METHODS
 from merge_core.recipe import Recipe
 
@@ -61,7 +61,7 @@ def build(page: Page, recipe: Recipe) -> Tuner:
                 parts[control.name] = control.build(shown_parameter(recipe, control.parameter).value)
     for control in controls:
         _wire(page, control, parts[control.name])
-    page.edit(method.input, editing.set_method, [method], what="method")
+    page.edit(method.input, _change_method, [method, page.past], what="method")
     redrawn = page.redraw.change(
         lambda draft: [draft.recipe.method, *control_updates(draft.recipe, controls)],
         page.draft,
@@ -69,6 +69,14 @@ def build(page: Page, recipe: Recipe) -> Tuner:
         **QUICK,
     )
     return Tuner(method, parts, redrawn)
+
+
+def _change_method(recipe: Recipe, name: str, past: Past) -> Recipe:
+    """Another method, with what earlier drafts of this recipe said about what only it takes."""
+    earlier: list[Recipe] = []
+    for what, before in past:
+        earlier = [] if what == OTHER_RECIPE else [*earlier, before.recipe]
+    return editing.set_method(recipe, name, earlier)
 
 
 def _wire(page: Page, control: Control, part: Any) -> None:

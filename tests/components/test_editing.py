@@ -151,3 +151,30 @@ def test_a_weight_that_slices_set_differently_is_shown_as_varying():
 def test_drafts_with_the_same_text_are_the_same():
     assert Draft.of(read_recipe(PLAIN)) == Draft.of(read_recipe(PLAIN))
     assert hash(Draft.of(read_recipe(PLAIN))) == hash(Draft.of(read_recipe(PLAIN)))
+
+
+def test_coming_back_to_a_method_brings_back_what_only_it_takes(recipe):
+    linear = set_method(recipe, "linear")
+    again = set_method(linear, "ties", earlier=[recipe])
+    assert "density" not in Draft.of(linear).text
+    assert Draft.of(again) == Draft.of(recipe)
+
+
+def test_what_both_methods_take_stays_as_it_is_now():
+    recipe = read_recipe(PLAIN)
+    now = set_weight(set_method(recipe, "linear"), A, 0.3)
+    again = set_method(now, "ties", earlier=[recipe])
+    assert weight_of(again, A) == 0.3
+    assert again.parameters["density"] == 0.2
+
+
+def test_settings_of_a_model_that_has_left_do_not_come_back():
+    recipe = read_recipe(BY_MODEL)
+    again = set_method(remove(set_method(recipe, "linear"), A), "ties", earlier=[recipe])
+    assert [e.parameters["density"] for e in again.models] == [0.3]
+
+
+def test_the_latest_draft_that_had_the_parameter_is_the_one_that_counts():
+    first, second = (set_parameter(read_recipe(PLAIN), "density", q) for q in (0.4, 0.7))
+    linear = set_method(second, "linear")
+    assert set_method(linear, "ties", earlier=[first, second, linear]).parameters["density"] == 0.7
