@@ -72,9 +72,15 @@ function receive() {
 
 function take(map) {
   const before = state.map;
-  const key = before && state.cell >= 0 ? before.cells[state.cell].key : new URLSearchParams(location.search).get("cell");
-  const cell = key === null ? -1 : map.cells.findIndex((one) => one.key === key);
-  shared.change({ map, cell });
+  const chosen = before && !state.picked ? before.cells[state.cell]?.key : new URLSearchParams(location.search).get("cell");
+  let cell = map.cells.findIndex((one) => one.key === chosen);
+  let picked = null;
+  const closed = before && state.cell < 0;
+  if (cell < 0 && !closed) {
+    cell = standsOut(map, state.share);
+    picked = cell < 0 ? null : { share: state.share };
+  }
+  shared.change({ map, cell, picked });
   cursor.renew(before);
 }
 
@@ -109,7 +115,7 @@ function redraw() {
 
 function address() {
   const query = new URLSearchParams(location.search);
-  if (state.cell >= 0) query.set("cell", state.map.cells[state.cell].key);
+  if (state.cell >= 0 && !state.picked) query.set("cell", state.map.cells[state.cell].key);
   else query.delete("cell");
   const search = query.toString();
   history.replaceState(history.state, "", location.pathname + (search ? `?${search}` : ""));
@@ -125,9 +131,9 @@ shared.listen((changed) => {
   root.dataset.drawn = true;
   if (changed.has("map")) drawAll();
   else if (changed.has("mode")) scrubber.draw();
-  if (changed.size === 1 && changed.has("cell")) cursor.mark();
+  if ([...changed].every((what) => what === "cell" || what === "picked")) cursor.mark();
   else if (!changed.has("map")) redraw();
-  if (changed.has("cell")) address();
+  if (changed.has("cell") || changed.has("picked")) address();
 });
 
 let width = 0;

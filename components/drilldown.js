@@ -1,8 +1,8 @@
 // One cell of the map: what it holds, and its curve over density beside chance. Follows the map's density and mode.
 
 const root = element.querySelector(".tb-cell");
-const [title, size, close, empty, open, say, heading, place, body, more] = [
-  ".tb-h2", ".tb-cell-size", ".tb-cell-close", ".tb-cell-empty", ".tb-cell-open", ".tb-cell-say", ".tb-h3",
+const [title, size, close, empty, open, say, why, heading, place, body, more] = [
+  ".tb-h2", ".tb-cell-size", ".tb-cell-close", ".tb-cell-empty", ".tb-cell-open", ".tb-cell-say", ".tb-cell-why", ".tb-h3",
   ".tb-cell-curve", "tbody", ".tb-cell-more",
 ].map((name) => root.querySelector(name));
 const curve = makeCurve(place.querySelector("svg"));
@@ -41,8 +41,22 @@ function show() {
   const left = cell.count - cell.tensors.length;
   more.hidden = left === 0;
   more.textContent = `and ${counted(left, "more tensor")} of this kind`;
+  explain();
   drawCurve();
   follow();
+}
+
+// Why this cell, where nobody has chosen it.
+function explain() {
+  const { map, cell, picked } = state;
+  why.hidden = picked === null;
+  if (!picked) return;
+  const at = placeOf(map, picked.share);
+  const above = rateOf(countsOf(map, "cell", cell, at)) > rateOf(chanceAt(map, at));
+  const reason = above
+    ? `Shown first: it conflicts farthest above chance at a density of ${density(picked.share)}.`
+    : `Shown first: at a density of ${density(picked.share)} no cell conflicts more often than by chance, and this one comes nearest.`;
+  why.textContent = `${reason} Choose any other on the map.`;
 }
 
 function drawCurve() {
@@ -82,12 +96,13 @@ function follow() {
 }
 
 close.addEventListener("click", () => {
-  shared.change({ cell: -1 });
+  shared.change({ cell: -1, picked: null });
   document.querySelector(".tb-map-grid")?.focus();
 });
 
 shared.listen((changed) => {
   if (changed.has("map") || changed.has("cell")) return show();
+  if (changed.has("picked")) explain();
   if (changed.has("mode")) drawCurve();
   follow();
 });

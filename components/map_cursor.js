@@ -81,7 +81,7 @@ function makeCursor(root, picture) {
   }
 
   function choose(number) {
-    shared.change({ cell: number });
+    shared.change({ cell: number, picked: null });
   }
 
   grid.addEventListener("keydown", (event) => {

@@ -1,5 +1,6 @@
 // The scrubber under the map: one drags along the measured curve. It says what the density control says.
 
+const NARROW_WINDOW = "(max-width: 760px)"; // where the scrubber stays in sight, see map.css
 const HOLD = 600; // milliseconds for which the density control's echo is not listened to
 
 function makeScrubber(root) {
@@ -21,7 +22,7 @@ function makeScrubber(root) {
   function draw() {
     const width = line.clientWidth;
     if (!state.map || !width) return;
-    curve.draw(...curves(state.map), { width, height: 92 });
+    curve.draw(...curves(state.map), { width, height: matchMedia(NARROW_WINDOW).matches ? 66 : 92 });
     mark();
   }
 

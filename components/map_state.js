@@ -115,11 +115,12 @@ const MEASURES = {
   },
 };
 
-// Listeners are told once per frame, with the set of what has changed: "map", "share", "mode", "fitted", "cell", "tuning".
+// Listeners are told once per frame, with the set of what has changed: "map", "share", "mode", "fitted", "cell", "picked",
+// "tuning".
 function makeMapState() {
   const listeners = new Set();
   const changed = new Set();
-  const state = { map: null, share: 0.2, mode: "conflict", fitted: true, cell: -1, tuning: null, heldUntil: 0 };
+  const state = { map: null, share: 0.2, mode: "conflict", fitted: true, cell: -1, picked: null, tuning: null, heldUntil: 0 };
   let frame = 0;
 
   function tell() {

@@ -99,6 +99,18 @@ function extremeLayers(map, values, lowest) {
   return `${start}–${map.rows[last].layer ?? "more"}`;
 }
 
+// The cell whose conflict rate is farthest above chance, among those where enough weights meet; -1 where none meet.
+function standsOut(map, share) {
+  const place = placeOf(map, share);
+  const chance = rateOf(chanceAt(map, place)) ?? 0;
+  const found = map.cells
+    .map((_, number) => ({ number, counts: countsOf(map, "cell", number, place) }))
+    .filter(({ counts }) => counts.contested > 0);
+  const firm = found.filter(({ counts }) => counts.contested >= FEW);
+  const above = ({ counts }) => rateOf(counts) - chance;
+  return (firm.length ? firm : found).reduce((best, one) => (best && above(best) >= above(one) ? best : one), null)?.number ?? -1;
+}
+
 // The sentence above the map, as [text, isBold] parts.
 function sentence(map, mode, share) {
   const place = placeOf(map, share);

@@ -262,7 +262,40 @@ def test_a_method_without_density_shows_what_trimming_would_leave_and_changes_no
     assert "density" not in map_on.locator("#draft textarea").input_value()
 
 
+def test_coming_back_to_ties_brings_its_density_back(map_on: Page) -> None:
+    method = map_on.locator("#method")
+    slide(map_on, 45)
+    expect(map_on.locator("#draft textarea")).to_have_value(re.compile(r"density: 0\.45"))
+    method.get_by_role("radio", name="Linear").check()
+    expect(map_on.locator("#draft textarea")).not_to_have_value(re.compile("density"))
+    method.get_by_role("radio", name="TIES").check()
+    expect(map_on.locator("#draft textarea")).to_have_value(re.compile(r"density: 0\.45"))
+    expect(map_on.locator("#density input[type=number]")).to_have_value("45")
+    expect(map_on.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "45")
+
+
 # Cells --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_opens_on_the_cell_farthest_above_chance_and_says_why(
+    map_on: Page, report: InterferenceReport
+) -> None:
+    cells: dict[tuple[int | None, str], list[TensorInterference]] = {}
+    for tensor in report.tensors:
+        module = re.sub(r"\.(weight|bias)$", "", tensor.module)
+        cells.setdefault((tensor.layer, module), []).append(tensor)
+    counts = [sums(tensors, 20) for tensors in cells.values()]
+    _, contested, conflicted, _ = max(counts, key=lambda found: found[2] / found[1])
+    expect(map_on.locator(".tb-cell-say")).to_contain_text(f"{conflicted} of {contested} contested weights")
+    expect(map_on.locator(".tb-cell-why")).to_contain_text("farthest above chance at a density of 20")
+    assert "cell=" not in map_on.url
+    assert map_on.evaluate("document.activeElement === document.body")
+    map_on.mouse.click(*cell_at(map_on, 3, 2))
+    expect(map_on.locator(".tb-cell-why")).to_be_hidden()
+    assert "cell=" in map_on.url
+    map_on.get_by_role("button", name="Close", exact=True).click()
+    expect(map_on.locator("#tb-cell h2")).to_have_text("A closer look")
+    assert map_on.locator("#tb-cell").bounding_box()["height"] < 120
 
 
 def test_a_click_opens_the_cell_beneath_and_its_numbers_follow_the_density(
@@ -288,6 +321,8 @@ def test_keys_walk_the_map_in_words_and_enter_opens_the_cell(map_on: Page) -> No
     map_on.keyboard.press("Tab")
     expect(grid).to_be_focused()
     spoken = map_on.locator(".tb-map-spoken")
+    expect(spoken).to_contain_text("contested weights")  # of the cell that the page opened with
+    map_on.keyboard.press("PageUp")
     expect(spoken).to_contain_text("embed_tokens")
     map_on.keyboard.press("ArrowDown")
     expect(spoken).to_contain_text("Layer 0 · ")
