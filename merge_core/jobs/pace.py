@@ -24,8 +24,13 @@ class Pace:
     begun: float = field(default=0.0)
     started: float = field(default_factory=time.monotonic)
 
-    def part(self, share: float, message: str) -> ProgressCallback:
+    def part(self, share: float, message: str, *, named: bool = False) -> ProgressCallback:
         """The next `share` (0 to 1) of the whole, as a callback for whoever does it.
+
+        Args:
+            share: of the whole.
+            message: what is done, until whoever does it has words of its own.
+            named: put `message` before those words too.
 
         Raises:
             Cancelled: the job is to stop.
@@ -37,7 +42,8 @@ class Pace:
         def report(progress: Progress) -> None:
             fraction = begin + share * progress.fraction
             eta = seconds_left(round(fraction * 1e6), 10**6, time.monotonic() - self.started)
-            self.tell(JobProgress(fraction, progress.message or message, eta))
+            said = f"{message}: {progress.message}" if named and progress.message else progress.message
+            self.tell(JobProgress(fraction, said or message, eta))
 
-        report(Progress(0, 0, message))
+        report(Progress(0, 0, ""))
         return report

@@ -9,21 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from merge_core.checkpoint import Checkpoint
-from merge_core.json_files import once
+from merge_core.errors import UserError
+from merge_core.json_files import read_json, write_json
 from merge_core.probe import ProbeSet, load_probe, run_probe
 from merge_core.progress import CancelCheck, ProgressCallback
 
-FORMAT = 1  # raise it when a score's meaning changes
+FORMAT = 2  # raise it when a score's meaning changes
 
 
 def load_probes(paths: tuple[str, ...]) -> list[tuple[str, ProbeSet]]:
     """(SHA-256 of its file, probe) of every path.
 
     Raises:
-        UserError: one cannot be read.
+        UserError: one cannot be read, or two go by one name.
     """
-    probes = [load_probe(Path(path)) for path in paths]
-    return [(_digest(Path(path)), probe) for path, probe in zip(paths, probes, strict=True)]
+    found: list[tuple[str, ProbeSet]] = []
+    for path in paths:
+        probe = load_probe(Path(path))
+        if any(probe.name == other.name for _, other in found):
+            raise UserError(f"Two probe sets are called {probe.name!r}.", "Choose one of them.")
+        found.append((_digest(Path(path)), probe))
+    return found
 
 
 def known_scores(
@@ -33,13 +39,20 @@ def known_scores(
     progress: ProgressCallback,
     cancelled: CancelCheck,
 ) -> list[dict[str, Any]]:
-    """Scores of a checkpoint on every probe, from memory where its content and the probes are the same as then."""
+    """Scores of a checkpoint on every probe; measured anew only where its content or the probe is new."""
     assert checkpoint.root is not None
-    folder = checkpoint.root
-    text = json.dumps([FORMAT, checkpoint.identity, [digest for digest, _ in probes]])
-    path = root / "scores" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
-    made: list[dict[str, Any]] = once(path, lambda: scores(folder, probes, progress, cancelled))
-    return made
+    places = [_place(root, checkpoint, digest) for digest, _ in probes]
+    missing = [probe for place, probe in zip(places, probes, strict=True) if read_json(place) is None]
+    measured = scores(checkpoint.root, missing, progress, cancelled) if missing else []
+    for digest, probe in missing:
+        found = [score for score in measured if score["probe"] == probe.name]
+        write_json(_place(root, checkpoint, digest), found)
+    return [score for place in places for score in read_json(place) or ()]
+
+
+def _place(root: Path, checkpoint: Checkpoint, digest: str) -> Path:
+    text = json.dumps([FORMAT, checkpoint.identity, digest])
+    return root / "scores" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
 def scores(

@@ -23,9 +23,11 @@ from merge_core.plan import MergePlan
 from merge_core.prepare import prepare
 from merge_core.progress import CancelCheck
 from merge_core.recipe import ModelRef, read_recipe
+from merge_core.recipe.published import published_models
 
 if TYPE_CHECKING:
     from merge_core.hub import HubClient
+    from merge_core.probe import ProbeSet
 
 Result = dict[str, Any]
 
@@ -72,6 +74,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     recipe = read_recipe(job.recipe)
     model = folder / "model"
     plan = prepare(recipe, _hub(), pace.part(0.1, "Reading headers"), pace.cancelled, out=model)
+    probes = _fitting_probes(plan, paths)
     _begin(folder, plan)
     merging = pace.part(0.3 if paths else 0.7, "Merging")
 
@@ -93,7 +96,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
 
     merged = once(folder / "merge.json", merge_all)
     report = _inspect_parents(plan, root, pace)
-    measured = _probe_family(plan, model, paths, root, folder, pace)
+    measured = _probe_family(plan, model, probes, root, folder, pace)
     found = None if report is None else InterferenceReport.from_json(read_json(report))
     _rewrite(model / "README.md", model_card(plan, scores=measured, report=found), folder)
     return {
@@ -190,26 +193,39 @@ def _inspect_parents(plan: MergePlan, root: Path, pace: Pace) -> Path | None:
     return make_report(root, plan, comparing, pace.cancelled)
 
 
-def _probe_family(
-    plan: MergePlan, model: Path, paths: tuple[str, ...], root: Path, folder: Path, pace: Pace
-) -> list[Result]:
-    """Scores of the base, each parent and the merge."""
+def _fitting_probes(plan: MergePlan, paths: tuple[str, ...]) -> list[tuple[str, ProbeSet]]:
+    """The probes to measure with; whether the models can answer them is found out before anything is merged."""
     if not paths:
         return []
-    from merge_core.jobs.scores import known_scores, load_probes, scores
+    from merge_core.jobs.scores import load_probes
+    from merge_core.probe import check_probes
 
     probes = load_probes(paths)
+    assert plan.template.root is not None
+    check_probes(plan.template.root, [probe for _, probe in probes])
+    return probes
+
+
+def _probe_family(
+    plan: MergePlan, model: Path, probes: list[tuple[str, ProbeSet]], root: Path, folder: Path, pace: Pace
+) -> list[Result]:
+    """Scores of the base, each parent and the merge."""
+    if not probes:
+        return []
+    from merge_core.jobs.scores import known_scores, scores
+
     family: list[tuple[str, str, Checkpoint]] = []
     if plan.base is not None:
         family.append(("base", str(plan.recipe.base), plan.base))
     family += [("parent", plan.names[m], plan.models[m]) for m in plan.listed]
+    called = {str(ref): public.name for ref, public in published_models(plan.recipe, plan.commits).items()}
     share = 0.4 / (len(family) + 1)
     measured: list[Result] = []
     for role, name, checkpoint in family:
-        told = pace.part(share, f"Probing {name}")
+        told = pace.part(share, f"Measuring {called.get(name, name)}", named=True)
         found = known_scores(root, checkpoint, probes, told, pace.cancelled)
         measured += [{**score, "role": role, "model": name} for score in found]
-    told = pace.part(share, "Probing the merge")
+    told = pace.part(share, "Measuring the merge", named=True)
     found = once(folder / "scores.json", lambda: scores(model, probes, told, pace.cancelled))
     return measured + [{**score, "role": "merge", "model": "merge"} for score in found]
 

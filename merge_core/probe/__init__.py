@@ -28,6 +28,6 @@ a ratio of sums; both are intervals over items like these.
 
 from merge_core.probe.probe_set import ProbeResult, ProbeSet
 from merge_core.probe.reading import load_probe
-from merge_core.probe.running import run_probe
+from merge_core.probe.running import check_probes, run_probe
 
-__all__ = ["ProbeResult", "ProbeSet", "load_probe", "run_probe"]
+__all__ = ["ProbeResult", "ProbeSet", "check_probes", "load_probe", "run_probe"]

@@ -11,6 +11,22 @@ from merge_core.probe.work import Work
 from merge_core.progress import CancelCheck, ProgressCallback
 
 
+def check_probes(model_folder: Path, probes: Sequence[ProbeSet]) -> None:
+    """Find out from a model's small files alone whether it can answer the probes.
+
+    Raises:
+        UserError: it cannot, or its folder is no model's.
+    """
+    model = LocalModel(Path(model_folder), lambda: None)
+    for probe in probes:
+        _check(model, probe)
+
+
+def _check(model: LocalModel, probe: ProbeSet) -> None:
+    model.check_head(probe.kind.head, probe.name)
+    probe.kind.check(model, probe)
+
+
 def run_probe(
     model_folder: Path,
     probes: Sequence[ProbeSet],
@@ -38,8 +54,7 @@ def run_probe(
     model = LocalModel(Path(model_folder), work.check)
     for probe in probes:
         work.check()
-        model.check_head(probe.kind.head, probe.name)
-        probe.kind.check(model, probe)
+        _check(model, probe)
     results: list[ProbeResult] = []
     with model.threads():
         for probe in probes:

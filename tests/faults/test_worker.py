@@ -363,6 +363,17 @@ def test_any_model_is_measured_on_demand(
     assert (score["model"], score["probe"], score["n"]) == (str(classifiers[0]), "films", 12)
 
 
+def test_probe_that_the_models_cannot_answer_fails_the_run_before_anything_is_merged(
+    store: JobStore, start: Start, recipe: str, tmp_path: Path
+) -> None:
+    job = store.submit("merge", "ada", recipe, {"probes": [str(probe_of(tmp_path))]})
+    start()
+    failed = ended(store, job)
+    assert failed.state == "failed"
+    assert "transformers cannot open its configuration" in str(failed.error)
+    assert not (store.folder(job.id) / "model").exists()
+
+
 def test_probe_of_no_model_says_so(store: JobStore, start: Start) -> None:
     start()
     assert (
