@@ -46,7 +46,7 @@ const showRange = segments(
 // What the server says -----------------------------------------------------------------------------------------------
 
 const EMPTY = "Choose a base model and two fine-tunes of it. Where they pull the same weights apart is drawn here.";
-const [alert, work, empty] = [".tb-alert", ".tb-map-work", ".tb-empty"].map((name) => part("status").querySelector(name));
+const [alert, work, offer, empty] = [".tb-alert", ".tb-map-work", ".tb-map-offer", ".tb-empty"].map((name) => part("status").querySelector(name));
 
 function receive() {
   const value = props.value ?? { state: "empty" };
@@ -62,6 +62,8 @@ function receive() {
     bar.setAttribute("aria-label", "Comparing the models");
     work.querySelector("span").textContent = value.message || "Comparing the models";
   }
+  offer.hidden = !is("offer");
+  offer.querySelector("button").textContent = `Download ${value.size} and draw the map`;
   empty.hidden = !is("empty");
   empty.textContent = EMPTY;
   part("status").hidden = is("map");
@@ -69,6 +71,8 @@ function receive() {
   root.dataset.drawn = state.map !== null;
   root.setAttribute("aria-busy", is("loading"));
 }
+
+offer.querySelector("button").addEventListener("click", () => trigger("download", {}));
 
 function take(map) {
   const before = state.map;

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import gradio as gr
 import plotly
 
-from components import editing
+from components import editing, wording
 from components.controls import declared_controls
 from components.map_payload import map_payload
 from components.page import CHANGE, QUICK, Page, edited
@@ -50,6 +50,7 @@ class ConflictMap(gr.HTML):
     Events:
         slide: the scrubber moved; tells the page's density control without the server.
         density: the scrubber was let go, at `share`.
+        download: the visitor wants the models downloaded.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -82,6 +83,8 @@ def update(state: MapState) -> Any:
         return {"state": "map", "payload": json.dumps(payload, ensure_ascii=False, separators=(",", ":"))}
     if state.fraction is not None:
         return {"state": "loading", "fraction": state.fraction, "message": state.message}
+    if state.offer:
+        return {"state": "offer", "size": wording.size(state.offer)}
     return gr.skip()
 
 

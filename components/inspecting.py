@@ -8,6 +8,7 @@ from typing import Any
 
 from components.editing import Draft
 from components.inspection import question
+from components.start import bytes_to_fetch
 from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -15,9 +16,12 @@ from merge_core.interference import InterferenceReport
 from merge_core.jobs import Job
 from merge_core.jobs.inspections import find_report
 from merge_core.json_files import read_json
+from merge_core.prepare import open_all
 from merge_core.recipe import read_recipe
 
 Asked = Mapping[str, Any]
+
+UNASKED = 50_000_000  # bytes; more than that is downloaded only when the visitor says so
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class MapState:
         asked: the question it answers and the job that works on it, None where none does any more.
         report: to draw; None leaves what is drawn.
         fraction, message: of work under way; None and "" where nothing is.
+        offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0.
         problem: why there can be no map; None where there can.
     """
 
@@ -35,23 +40,34 @@ class MapState:
     report: InterferenceReport | None = None
     fraction: float | None = None
     message: str = ""
+    offer: int = 0
     problem: UserError | None = None
 
 
-def ask(workspace: Workspace, draft: Draft, owner: str, asked: Asked, who: Visitor) -> MapState | None:
-    """See to it that the map answers the draft; None where it does already or soon will."""
+def ask(
+    workspace: Workspace, draft: Draft, owner: str, asked: Asked, who: Visitor, *, download: bool = False
+) -> MapState | None:
+    """See to it that the map answers the draft; None where it does already or soon will.
+
+    Args:
+        download: whatever the models' size; the visitor has said so.
+    """
     try:
         if draft.problem is not None:
             raise draft.problem
         workspace.check_reach(draft.recipe)
         wanted = question(draft.recipe)
-        if asked.get("question") == wanted:
+        if asked.get("question") == wanted and not download:
             return None
         _give_up(workspace, owner, asked)
-        report = find_report(workspace.store.root, read_recipe(wanted), who.hub)
+        recipe = read_recipe(wanted)
+        report = find_report(workspace.store.root, recipe, who.hub)
         if report is not None:
             return MapState({"question": wanted, "job": None}, report=report)
-        job = who.submit(workspace, "inspect", owner, read_recipe(wanted), {})
+        missing = bytes_to_fetch(open_all(recipe, who.hub).values())
+        if missing > UNASKED and not download:
+            return MapState({"question": wanted, "job": None}, offer=missing)
+        job = who.submit(workspace, "inspect", owner, recipe, {})
     except UserError as error:
         return MapState({}, problem=error)
     return MapState({"question": wanted, "job": job.id}, fraction=0.0, message="Waiting for the worker")

@@ -77,6 +77,7 @@ class Reactions:
         for event in (opened.then, page.draft.change):
             event(self.show_draft, [page.draft, page.run, page.owner, chosen, fitted], draft_shown, **QUICK)
             event(self.ask_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
+        parts.map.download(self.download_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE)
         for event in (opened.then, page.run.change):
             event(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         page.run.change(lambda d, r: self.query(d, r), [page.draft, page.run], parts.link, **QUICK)
@@ -139,8 +140,14 @@ class Reactions:
     ) -> tuple[Any, ...]:
         """(map, asked, timer) once the draft needs another map."""
         who = visitor(self.workspace, request)
-        state = inspecting.ask(self.workspace, draft, runs.known_owner(owner), asked, who)
-        return self._mapped(state)
+        return self._mapped(inspecting.ask(self.workspace, draft, runs.known_owner(owner), asked, who))
+
+    def download_for_map(
+        self, draft: Draft, owner: str, asked: inspecting.Asked, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """(map, asked, timer) once the visitor wants the draft's models downloaded."""
+        owner, who = runs.known_owner(owner), visitor(self.workspace, request)
+        return self._mapped(inspecting.ask(self.workspace, draft, owner, asked, who, download=True))
 
     def look_at_map(self, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
         """(map, asked, timer) while an inspection runs."""

@@ -79,6 +79,7 @@ def map_page(state: Callable[[], MapState]) -> gr.Blocks:
         undo.click(pages.undone, shared, [*shared, page.notice], **pages.CHANGE)
         said = gr.Textbox(elem_id="draft")  # what the server holds, for tests to read
         page.draft.change(lambda held: held.text, page.draft, said, **pages.QUICK)
+        the_map.download(lambda: "download", None, said, **pages.QUICK)
         renew = gr.Button("Renew", elem_id="renew")
         renew.click(lambda: conflict_map.update(state()), None, the_map, **pages.QUICK)
         demo.load(

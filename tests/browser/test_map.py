@@ -369,6 +369,14 @@ def test_work_and_problems_leave_the_drawn_map_in_place(map_on: Page) -> None:
     assert map_on.locator(".tb-map-drawn").bounding_box()["height"] == height
 
 
+def test_a_large_download_waits_for_a_word(page: Page, address: str) -> None:
+    show(offer=6_600_000_000)
+    page.goto(address)
+    button = page.get_by_role("button", name="Download 6.6 GB and draw the map")
+    button.click()
+    expect(page.locator("#draft textarea")).to_have_value("download")
+
+
 def test_a_page_without_a_map_says_what_to_do(page: Page, address: str) -> None:
     show()
     page.goto(address)

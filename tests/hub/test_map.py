@@ -1,0 +1,60 @@
+"""The map of models on the Hub: what is too large to fetch unasked is offered, and fetched once the visitor says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components import inspecting
+from components.editing import Draft
+from components.visitor import Visitor
+from components.workspace import Workspace
+from merge_core.hub import HubClient
+from merge_core.jobs import JobStore
+from merge_core.recipe import read_recipe
+from tests.hub.server import LocalHub
+
+RECIPE = """
+merge_method: ties
+base_model: acme/base
+models:
+  - {model: acme/left, parameters: {weight: 1.0}}
+  - {model: acme/right, parameters: {weight: 1.0}}
+parameters: {density: 0.2}
+"""
+OWNER = "a" * 32
+
+
+@pytest.fixture
+def workspace(hub: LocalHub, model: Path, tmp_path: Path) -> Workspace:
+    for name in ("base", "left", "right"):
+        hub.add_model(f"acme/{name}", model)
+    return Workspace(JobStore(tmp_path / "home"), on_space=False)
+
+
+@pytest.fixture
+def who(client: HubClient) -> Visitor:
+    return Visitor(client, own_account=False)
+
+
+def test_models_too_large_to_fetch_unasked_are_offered_and_nothing_is_queued(
+    workspace: Workspace, who: Visitor, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspecting, "UNASKED", 1000)
+    draft = Draft.of(read_recipe(RECIPE))
+    state = inspecting.ask(workspace, draft, OWNER, {}, who)
+    assert state is not None
+    assert state.offer == 3 * 4 * 64 * 48 * 4  # three models of four float32 tensors
+    assert not workspace.store.list(OWNER)
+    assert inspecting.ask(workspace, draft, OWNER, state.asked, who) is None
+    asked_for = inspecting.ask(workspace, draft, OWNER, state.asked, who, download=True)
+    assert asked_for is not None
+    assert [job.id for job in workspace.store.list(OWNER)] == [asked_for.asked["job"]]
+
+
+def test_small_models_are_fetched_for_the_map_without_a_question(workspace: Workspace, who: Visitor) -> None:
+    state = inspecting.ask(workspace, Draft.of(read_recipe(RECIPE)), OWNER, {}, who)
+    assert state is not None
+    assert not state.offer
+    assert state.asked["job"]
