@@ -6,6 +6,7 @@ Exit code 0; 2 for what a person can mend, told in one `error:` line; 130 after 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import sys
@@ -28,6 +29,10 @@ _RECIPE = "a mergekit recipe (YAML), or a merge to make again: a folder, owner/n
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit code."""
+    # Commands import hundreds of modules, none of which is garbage: looking for some took a tenth of a short merge.
+    gc.set_threshold(100_000, 50, 100)
+    # numpy's BLAS would start a thread per core that waits by spinning. No command multiplies matrices with it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         options = _parser().parse_args(arguments)
         options.run(options)

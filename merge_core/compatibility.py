@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from merge_core.checkpoint import Checkpoint
-from merge_core.correspondence import counterpart, is_derived, is_embedding, is_output_embedding, text_configs
+from merge_core.correspondence import (
+    counterpart,
+    is_derived,
+    is_embedding,
+    is_output_embedding,
+    is_tied,
+    text_configs,
+)
 from merge_core.errors import UserError
 from merge_core.recipe import ModelRef
+from merge_core.tensor_groups import grouped
+from merge_core.vocabulary import vocabulary_difference, vocabulary_notes
 
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 COPIED = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
@@ -81,7 +90,7 @@ def _missing(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -> Ite
     ]
     if absent:
         yield UserError(
-            f"{ref} lacks {count(len(absent), 'tensor')} that {template.ref} has: {_first_three(absent)}.",
+            f"{ref} lacks {count(len(absent), 'tensor')} that {template.ref} has: {grouped(absent)}.",
             "Pick a fine-tune of the same model, stored whole.",
         )
     heads = [name for name in _extra(template, checkpoint) if is_output_embedding(name)]
@@ -109,13 +118,18 @@ def _shapes(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -> Iter
     if not differing:
         return
     name, ours, theirs = differing[0]
-    more = f" {count(len(differing) - 1, 'more tensor')} differ in shape." if len(differing) > 1 else ""
+    more = ""
+    if len(differing) > 1:
+        others = grouped(each for each, _, _ in differing[1:])
+        more = f" {count(len(differing) - 1, 'more tensor')} differ in shape: {others}."
     rows_only = len(ours) == len(theirs) and ours[1:] == theirs[1:]
+    tokens = ""
+    if rows_only and all(is_embedding(each) for each, _, _ in differing):
+        difference = vocabulary_difference(template, ref, checkpoint)
+        tokens = f" {difference}" if difference else " Added tokens?"
     yield UserError(
-        f"{quote(name)}: {template.ref} has shape {ours}, {ref} has {theirs}.{more}",
-        "Added tokens? Pick a fine-tune with the base's vocabulary."
-        if rows_only and all(is_embedding(each) for each, _, _ in differing)
-        else "Pick a fine-tune of the same model.",
+        f"{quote(name)}: {template.ref} has shape {ours}, {ref} has {theirs}.{more}{tokens}",
+        "Pick a fine-tune with the base's vocabulary." if tokens else "Pick a fine-tune of the same model.",
     )
 
 
@@ -139,12 +153,19 @@ def differences(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -> 
     if extra:
         yield (
             f"{ref} has {count(len(extra), 'tensor')} that {template.ref} lacks, and which the merge leaves out: "
-            f"{_first_three(extra)}."
+            f"{grouped(extra)}."
         )
     architectures = [each.config.get("architectures") for each in (checkpoint, template)]
     if all(architectures) and architectures[0] != architectures[1]:
         theirs_is, ours_is = (quote(each) for each in architectures)
         yield f"{ref} is a {theirs_is}, {template.ref} a {ours_is}: the output is the latter."
+    if is_tied(template) != is_tied(checkpoint):
+        tied, untied = (checkpoint, template) if is_tied(checkpoint) else (template, checkpoint)
+        yield (
+            f"{tied.ref} shares its input and output embeddings, {untied.ref} does not: "
+            f"the output is like {template.ref}."
+        )
+    yield from vocabulary_notes(template, ref, checkpoint)
     for key in _TELLING:
         for mine, other in zip(text_configs(template.config), text_configs(checkpoint.config), strict=False):
             if key in mine and key in other and mine[key] != other[key]:
@@ -163,10 +184,6 @@ def _extra(template: Checkpoint, checkpoint: Checkpoint) -> list[str]:
 def count(number: int, noun: str) -> str:
     """`1 tensor`, `2 tensors`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _first_three(names: list[str]) -> str:
-    return ", ".join(quote(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _list(dtypes: set[str]) -> str:

@@ -81,3 +81,12 @@ def require_room(wanted: Mapping[Path, int], takes: str = "this takes") -> None:
                 f"No space on the disk: {takes} {where}, and {free / 1e6:,.1f} MB are free.",
                 "Free some space (`python -m merge_core cache` lists what can go), or set HF_HOME to another disk.",
             )
+
+
+def memory_there() -> int | None:
+    """Bytes of memory that the system could give to a process now; None where it does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.compatibility import FLOAT_BYTES, copies, count, differences, misfits, quote, unreadable
@@ -15,6 +15,7 @@ from merge_core.equal_weights import same_weights
 from merge_core.errors import UserError
 from merge_core.layers import layer_count, locate, stack_depths
 from merge_core.methods import METHODS
+from merge_core.provenance import lineage_notes, term_notes, terms, with_nearest
 from merge_core.recipe import ModelRef, Recipe
 from merge_core.recipe.checks import levels
 from merge_core.recipe.resolve import unmatched_filters, varies
@@ -31,11 +32,13 @@ class Verdict:
         problems: why these models cannot be merged so; empty where they can. The most telling one first.
         notes: what a person should know and need not mend.
         bytes_out: size of the merged weights.
+        terms: what the licences and owners of all models ask, and whether they may be combined.
     """
 
     problems: tuple[UserError, ...]
     notes: tuple[str, ...]
     bytes_out: int = 0
+    terms: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -56,13 +59,18 @@ def examine(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Verdi
     first = template_ref(recipe)
     template = checkpoints[first]
     others = {ref: checkpoints[ref] for ref in recipe.refs() if ref != first and _is_merged(recipe, ref)}
+    delta = METHODS[recipe.method].space == "delta"
     problems = [*unreadable(first, template)]
     notes = [*recipe.notes, *copies(template)]
     for ref, checkpoint in others.items():
         found = misfits(template, ref, checkpoint)
+        if found and delta:
+            found = [with_nearest(error, first, template, checkpoint) for error in found]
         problems += found
         if not found:
             notes += differences(template, ref, checkpoint)
+            notes += lineage_notes(first, template, ref, checkpoint) if delta else ()
+            notes += term_notes(first, template, ref, checkpoint)
     problems += _layers(recipe, {first: template, **others})
     problems += tokenizer_problems(recipe, first, checkpoints)
     if not problems:
@@ -70,7 +78,22 @@ def examine(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Verdi
     if not problems:
         notes += _same(recipe, first, checkpoints)
     notes += [*_filters(recipe, template), *tokenizer_notes(recipe, first)]
-    return Verdict(tuple(problems), tuple(notes), bytes_out(recipe, template))
+    named = {first: template, **others}
+    return Verdict(tuple(problems), tuple(dict.fromkeys(notes)), bytes_out(recipe, template), terms(named))
+
+
+def examine_each(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> dict[ModelRef, Verdict]:
+    """The verdict on each listed model beside the one that the output takes after, as if it were merged alone.
+
+    Args:
+        recipe, checkpoints: see `examine`.
+    """
+    first = template_ref(recipe)
+    found = {}
+    for entry in recipe.models:
+        kept = [e for e in recipe.models if e.ref in (entry.ref, first)]
+        found[entry.ref] = examine(replace(recipe, models=tuple(kept), slices=(), notes=()), checkpoints)
+    return found
 
 
 def template_ref(recipe: Recipe) -> ModelRef:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merge_core.checkpoint import Checkpoint, open_checkpoint
-from merge_core.needs import needs_of, require_room
+from merge_core.needs import Needs, needs_of, require_room
+from merge_core.pace import DOWNLOAD, remember
 from merge_core.plan import SHARD_BYTES, MergePlan, make_plan
 from merge_core.preflight import examine
 from merge_core.progress import CancelCheck, ProgressCallback
@@ -75,13 +77,16 @@ def fetch(
     if note is not None:
         for sentence in verdict.notes:
             note(sentence)
-    _require_room(checkpoints, hub, verdict.bytes_out, out)
+    needs = needs_of(checkpoints, hub, verdict.bytes_out)
+    require_room_for(needs, out)
+    begun = time.monotonic()
     for ref, checkpoint in checkpoints.items():
         if checkpoint.root is None:
             from merge_core.hub import HubClient
 
             hub = hub or HubClient()
             checkpoints[ref] = hub.download(checkpoint, progress, cancelled)
+    remember(DOWNLOAD, needs.download, time.monotonic() - begun)
     return checkpoints
 
 
@@ -90,10 +95,16 @@ def pinned(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Recipe
     return pinned_recipe(recipe, {str(ref): checkpoint.commit for ref, checkpoint in checkpoints.items()})
 
 
-def _require_room(
-    checkpoints: Mapping[ModelRef, Checkpoint], hub: HubClient | None, bytes_out: int, out: Path | None
-) -> None:
-    needs = needs_of(checkpoints, hub, bytes_out)
+def require_room_for(needs: Needs, out: Path | None) -> None:
+    """Find out that there is no room before anything is downloaded.
+
+    Args:
+        needs: what the work writes.
+        out: where its result goes; None where that is not known, or nothing is made.
+
+    Raises:
+        UserError: says how much is missing where.
+    """
     if not needs.download:  # then the merge itself is next, and takes its room at once
         return
     from merge_core.hub.cache import root

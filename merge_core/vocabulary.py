@@ -1,18 +1,20 @@
-"""Which tokens a model knows, told from its tokenizer's files."""
+"""Whether models know the same tokens, told from their tokenizers' files."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 from merge_core.checkpoint import Checkpoint
-from merge_core.checkpoint.files import LARGEST_JSON
 from merge_core.errors import UserError
 from merge_core.recipe import ModelRef, Recipe
+from merge_core.tokenizer_files import has_chat_template, same_tokenizer, special_tokens, vocabulary
 
-_OTHER_FORMS = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+MOST_NAMED = 4  # tokens
+_ROLE_WORDS = {
+    "bos_token": "begins texts with",
+    "eos_token": "ends texts with",
+    "unk_token": "marks the unknown with",
+}
 
 
 def tokenizer_problems(
@@ -27,9 +29,10 @@ def tokenizer_problems(
     """
     if recipe.tokenizer_source is None or recipe.tokenizer_source == _spelled(recipe, first):
         return
-    known = vocabulary(checkpoints[first].root)
     for entry in recipe.models:
-        other = vocabulary(checkpoints[entry.ref].root)
+        if same_tokenizer(checkpoints[first], checkpoints[entry.ref]):
+            continue
+        known, other = vocabulary(checkpoints[first]), vocabulary(checkpoints[entry.ref])
         if known is not None and other is not None and other != known:
             yield UserError(
                 f"tokenizer_source is {recipe.tokenizer_source}, and {entry.ref} has another vocabulary than {first}: "
@@ -48,18 +51,44 @@ def tokenizer_notes(recipe: Recipe, first: ModelRef) -> Iterator[str]:
         yield f"chat_template is set aside: the output keeps that of {first}."
 
 
-def vocabulary(folder: Path | None) -> Any:
-    """Something that is equal for equal vocabularies; None where the folder does not tell."""
-    if folder is None:
-        return None
-    try:
-        file = folder / "tokenizer.json"
-        if file.is_file() and file.stat().st_size <= LARGEST_JSON:
-            return _tokens(json.loads(file.read_bytes()))
-        forms = (folder / name for name in _OTHER_FORMS)
-        return next((form.read_bytes() for form in forms if form.is_file()), None)
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
-        return None
+def vocabulary_notes(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -> Iterator[str]:
+    """What differs between a model's tokens and those of the model whose tokenizer the output takes over."""
+    sentence = vocabulary_difference(template, ref, checkpoint)
+    if sentence:
+        yield f"{sentence} The output keeps the tokenizer of {template.ref}."
+    ours, theirs = special_tokens(template), special_tokens(checkpoint)
+    for role, words in _ROLE_WORDS.items():
+        if role in ours and role in theirs and ours[role] != theirs[role]:
+            yield (
+                f"{ref} {words} {_shown(theirs[role])}, {template.ref} with {_shown(ours[role])}: the latter is kept."
+            )
+    if has_chat_template(checkpoint) and not has_chat_template(template):
+        yield f"{ref} has a chat template, {template.ref} has none, and the output takes over the latter's files."
+
+
+def vocabulary_difference(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -> str:
+    """In one sentence; "" where there is none, or none that can be told."""
+    if same_tokenizer(template, checkpoint):
+        return ""
+    ours, theirs = vocabulary(template), vocabulary(checkpoint)
+    if ours is None or theirs is None or ours == theirs:
+        return ""
+    if isinstance(ours, str) or isinstance(theirs, str):
+        return f"{ref} has another tokenizer file than {template.ref}."
+    added = sorted((token for token in theirs if token not in ours), key=theirs.__getitem__)
+    lost = sorted((token for token in ours if token not in theirs), key=ours.__getitem__)
+    moved = [token for token, number in theirs.items() if ours.get(token, number) != number]
+    parts = []
+    if added:
+        parts.append(f"knows {_tokens(added)} that {template.ref} does not")
+    if lost:
+        parts.append(f"lacks {_tokens(lost)} that {template.ref} knows")
+    if moved:
+        parts.append(
+            f"keeps {_tokens(moved)} in other rows of its embedding, so that rows of different tokens meet"
+        )
+    sizes = f" ({len(theirs):,} tokens in all, against {len(ours):,})" if len(theirs) != len(ours) else ""
+    return f"{ref} {', and '.join(parts)}{sizes}."
 
 
 def _spelled(recipe: Recipe, first: ModelRef) -> str:
@@ -67,6 +96,14 @@ def _spelled(recipe: Recipe, first: ModelRef) -> str:
     return "base" if recipe.tokenizer_source == "base" and first == recipe.base else str(first)
 
 
-def _tokens(tokenizer: Any) -> tuple[Any, list[tuple[int, str]]]:
-    added = sorted((int(token["id"]), str(token["content"])) for token in tokenizer.get("added_tokens", ()))
-    return tokenizer["model"]["vocab"], added
+def _tokens(tokens: list[str]) -> str:
+    named = ", ".join(_shown(token) for token in tokens[:MOST_NAMED]) + (
+        ", …" if len(tokens) > MOST_NAMED else ""
+    )
+    return f"{len(tokens):,} token{'s' * (len(tokens) != 1)} ({named})"
+
+
+def _shown(token: str) -> str:
+    """A token, which is a stranger's, short and on one line."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in token[:41])
+    return clean if len(clean) <= 40 else clean[:39] + "…"

@@ -29,6 +29,7 @@ def merge(arguments: Arguments) -> None:
     from merge_core.home import home
     from merge_core.known import THRESHOLDS
     from merge_core.output import refuse_occupied
+    from merge_core.pace import remember
     from merge_core.prepare import prepare
     from merge_core.reproduce import find_recipe
 
@@ -51,6 +52,8 @@ def merge(arguments: Arguments) -> None:
             known=home() / THRESHOLDS,
             device=arguments.device,
         )
+    if not made.resumed:
+        remember(plan.method.name, plan.bytes_in, made.seconds)
     print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
     if source.weights:
         same = source.matches(made.folder)
@@ -83,22 +86,34 @@ def inspect(arguments: Arguments) -> None:
 
 
 def check(arguments: Arguments) -> None:
-    """Say whether the recipe can be merged, and what that would take, before any weight is read."""
+    """Say of each model whether it can be merged, and what that would take, before any weight is read."""
+    from merge_core.cli.verdicts import model_lines, resource_lines
     from merge_core.describe import describe
+    from merge_core.needs import needs_of
     from merge_core.plan import make_plan
-    from merge_core.preflight import examine
-    from merge_core.prepare import open_all
+    from merge_core.preflight import examine, examine_each
+    from merge_core.prepare import open_all, require_room_for
     from merge_core.reproduce import find_recipe
 
     recipe = find_recipe(arguments.recipe).recipe
     checkpoints = open_all(recipe)
     verdict = examine(recipe, checkpoints)
-    for note in verdict.notes:
-        print(f"note: {plain(note)}")
+    for line in model_lines(recipe, checkpoints, examine_each(recipe, checkpoints), verdict):
+        _say(line)
     if verdict.problems:
         raise Problems(verdict.problems)
-    for line in describe(make_plan(recipe, checkpoints)).split("\n"):
-        print(plain(line) if not line.startswith(" ") else f"  {plain(line)}")
+    plan = make_plan(recipe, checkpoints)
+    for line in describe(plan).split("\n"):
+        _say(line)
+    needs = needs_of(checkpoints)
+    cache_folder = None
+    if needs.download:
+        from merge_core.hub.cache import root
+
+        cache_folder = root()
+    for line in resource_lines(plan, needs, cache_folder):
+        _say(line)
+    require_room_for(needs, None)
 
 
 def cache(arguments: Arguments) -> None:
@@ -200,6 +215,11 @@ def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
         yield stop.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _say(line: str) -> None:
+    """Print a line, indented or not, whatever names are in it."""
+    print(f"  {plain(line)}" if line.startswith(" ") else plain(line))
 
 
 def _note(sentence: str) -> None:

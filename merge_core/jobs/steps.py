@@ -19,6 +19,7 @@ from merge_core.jobs.pace import Pace
 from merge_core.jobs.store import JobStore
 from merge_core.json_files import once, read_json, write_json
 from merge_core.known import THRESHOLDS
+from merge_core.pace import remember
 from merge_core.plan import MergePlan
 from merge_core.prepare import prepare
 from merge_core.progress import CancelCheck
@@ -92,6 +93,8 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
             known=root / THRESHOLDS,
             **limits,
         )
+        if not made.resumed:
+            remember(plan.method.name, plan.bytes_in, made.seconds)
         return {"bytes": made.bytes, "seconds": made.seconds}
 
     merged = once(folder / "merge.json", merge_all)
