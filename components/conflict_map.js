@@ -29,10 +29,47 @@ function segments(place, choices, chosen, choose) {
 
 const showMode = segments(
   part("modes"),
-  Object.entries(MEASURES).map(([name, measure]) => [name, measure.label, measure.about]),
-  () => state.mode,
-  (mode) => shared.change({ mode }),
+  Object.entries(FAMILIES).map(([name, { label, about }]) => [name, label, about]),
+  () => state.family,
+  (family) => look({ family }),
 );
+const showBase = segments(
+  part("bases"),
+  Object.entries(BASES).map(([base, [, words]]) => [base, base, `Share of ${words}`]),
+  () => state.base,
+  (base) => look({ base }),
+);
+const about = part("about");
+const aboutButton = part("ask");
+aboutButton.addEventListener("click", () => {
+  about.hidden = !about.hidden;
+  aboutButton.setAttribute("aria-expanded", !about.hidden);
+});
+
+// The same modes where there is no room for the switch.
+const select = part("select");
+select.append(
+  ...Object.entries(FAMILIES).map(([name, { label }]) => {
+    const option = node("option", "", label);
+    option.value = name;
+    return option;
+  }),
+);
+select.addEventListener("change", () => look({ family: select.value }));
+
+function look(change) {
+  const { family, base } = { ...state, ...change };
+  shared.change({ family, base, mode: measureOf({ family, base }) });
+}
+
+function showLook() {
+  showMode();
+  showBase();
+  select.value = state.family;
+  about.textContent = FAMILIES[state.family].about;
+  part("basis").hidden = MEASURES[state.mode].base === undefined;
+  showRange.buttons[1][1].textContent = MEASURES[state.mode].diverging ? "±50 points" : "0–100 %";
+}
 const showRange = segments(
   part("ranges"),
   [
@@ -126,10 +163,7 @@ function address() {
 }
 
 shared.listen((changed) => {
-  if (changed.has("mode")) {
-    showMode();
-    showRange.buttons[1][1].textContent = MEASURES[state.mode].diverging ? "±50 points" : "0–100 %";
-  }
+  if (changed.has("mode")) showLook();
   if (changed.has("fitted")) showRange();
   if (!state.map) return;
   root.dataset.drawn = true;
@@ -150,5 +184,6 @@ new ResizeObserver(() => {
 new MutationObserver(() => state.map && redraw()).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 document.fonts?.ready.then(drawAll);
 
+showLook();
 watch("value", receive);
 receive();

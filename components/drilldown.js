@@ -9,13 +9,6 @@ const curve = makeCurve(place.querySelector("svg"));
 const { state } = shared;
 let rates = []; // the table's cells that follow the density
 
-const HEADINGS = {
-  conflict: "Conflict of contested weights",
-  beyond: "Conflict of contested weights",
-  share: "Conflict of all weights",
-  touched: "Touched weights",
-};
-
 function show() {
   const { map, cell: number } = state;
   const chosen = map && number >= 0;
@@ -63,10 +56,11 @@ function drawCurve() {
   const { map, cell, mode } = state;
   const width = place.clientWidth;
   if (!map || cell < 0 || !width) return;
-  const { rate } = MEASURES[mode];
+  const { rate, base } = MEASURES[mode];
+  const said = base ? `Conflict of ${BASES[base][1]}` : "Touched weights";
   const steps = Array.from({ length: map.steps }, (_, low) => ({ low, part: 0 }));
-  heading.textContent = HEADINGS[mode];
-  place.firstElementChild.setAttribute("aria-label", `${HEADINGS[mode]} of ${cellTitle(map, cell)} over density, with chance`);
+  heading.textContent = said;
+  place.firstElementChild.setAttribute("aria-label", `${said} of ${cellTitle(map, cell)} over density, with chance`);
   curve.draw(
     steps.map((step) => rate(countsOf(map, "cell", cell, step))),
     steps.map((step) => rate(chanceAt(map, step))),

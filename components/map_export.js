@@ -131,7 +131,7 @@ function makeExports(root, picture, table) {
   function save(href, ending) {
     const link = node("a");
     link.href = href;
-    link.download = `tiebreak-${state.mode}-${String(shared.percent()).replace(".", "_")}.${ending}`;
+    link.download = `tiebreak-${state.mode.replaceAll(" ", "-")}-${String(shared.percent()).replace(".", "_")}.${ending}`;
     link.click();
   }
 

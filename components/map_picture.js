@@ -172,7 +172,7 @@ function makePicture(root) {
     return {
       chance,
       cells: counts.map((one) => of(one, chance)),
-      solid: counts.map((one) => (mode === "touched" || mode === "share" ? one.numel : one.contested) >= FEW),
+      solid: counts.map((one) => one[MEASURES[mode].whole] >= FEW),
       rows: map.rows.map((row, number) => of(countsOf(map, "row", number, place), chance)),
     };
   };

@@ -52,25 +52,25 @@ function rangeOf(mode, fitted, values, solid) {
 }
 
 function makeLegend(root) {
-  const [low, ramp, high, unit] = [".tb-map-low", ".tb-map-ramp", ".tb-map-high", ".tb-map-unit"].map((name) =>
+  const [low, ramp, high, place] = [".tb-map-low", ".tb-map-ramp", ".tb-map-high", ".tb-map-unit"].map((name) =>
     root.querySelector(name),
   );
   const last = {};
   return (mode, [from, to], stops, values) => {
     const span = 100 * (to - from);
     const digits = span < 0.5 ? 2 : span < 5 ? 1 : 0;
-    const { diverging, unit: words } = MEASURES[mode];
+    const { diverging, unit, beside = unit } = MEASURES[mode];
     const below = values.some((value) => value !== null && value < from - 1e-9) ? "≤ " : "";
     const above = values.some((value) => value !== null && value > to + 1e-9) ? "≥ " : "";
     const said = {
       low: below + (diverging ? points(from, digits) : (100 * from).toFixed(digits)),
       high: above + (diverging ? `${points(to, digits)} points` : percent(to, digits)),
-      unit: words,
+      words: beside,
       ramp: `linear-gradient(to right, ${stops.join(", ")})`,
     };
     if (said.low !== last.low) low.textContent = said.low;
     if (said.high !== last.high) high.textContent = said.high;
-    if (said.unit !== last.unit) unit.textContent = said.unit;
+    if (said.words !== last.words) place.textContent = said.words;
     if (said.ramp !== last.ramp) ramp.style.background = said.ramp;
     Object.assign(last, said);
   };

@@ -34,7 +34,7 @@ function makeScrubber(root) {
     line.setAttribute("aria-valuetext", `${density(state.share)} kept: ${finely(value)} ${unit()}`);
   }
 
-  const unit = () => (state.mode === "beyond" ? MEASURES.conflict : MEASURES[state.mode]).unit;
+  const unit = () => MEASURES[state.mode].unit.replace(", against chance", "");
 
   function set(share) {
     const steps = Math.round(Math.min(Math.max(share, 0.01), 1) * 100) / 100;

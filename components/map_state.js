@@ -74,53 +74,72 @@ function chanceAt(map, place) {
   return found;
 }
 
-// A tensor may have no entries at all.
-const conflictShare = (counts) => (counts.numel > 0 ? counts.conflicted / counts.numel : null);
-const touchedShare = (counts) => (counts.numel > 0 ? counts.touched / counts.numel : null);
-const rateOf = (counts) => (counts.contested > 0 ? counts.conflicted / counts.contested : null);
+// Of what a conflict rate is a share: [counts' key, words].
+const BASES = {
+  contested: ["contested", "contested weights"],
+  touched: ["touched", "touched weights"],
+  all: ["numel", "all weights"],
+};
 
-// What the map can show: a number in shares from counts, or null where there is none. `rate` is what its curve shows.
+// A tensor may have no entries at all.
+const shareOf = (part, whole) => (counts) => (counts[whole] > 0 ? counts[part] / counts[whole] : null);
+const rateOf = shareOf("conflicted", "contested");
+
+function conflictIn([base, [whole, words]]) {
+  const rate = shareOf("conflicted", whole);
+  return [
+    base,
+    { family: "conflict", base, whole, label: "Conflict", unit: `of ${words}`, beside: "", of: rate, rate },
+    {
+      family: "beyond", base, whole, label: "Beyond chance", unit: `of ${words}, against chance`, beside: "against chance",
+      rate, diverging: true,
+      of: (counts, chance) => (rate(counts) === null ? null : rate(counts) - (rate(chance) ?? 0)),
+    },
+  ];
+}
+
+// What the map can show, by name: a number in shares from counts, or null where there is none. `rate` is what its curve
+// shows; `whole` names the counts that a share is of; `beside` stands in the legend instead of the unit.
 const MEASURES = {
+  touched: { family: "touched", label: "Touched", unit: "of all weights", whole: "numel", of: shareOf("touched", "numel"), rate: shareOf("touched", "numel") },
+};
+for (const [base, conflict, beyond] of Object.entries(BASES).map(conflictIn)) {
+  MEASURES[`conflict of ${base}`] = conflict;
+  MEASURES[`beyond of ${base}`] = beyond;
+}
+
+// The families of measures, as the switch shows them.
+const FAMILIES = {
   conflict: {
     label: "Conflict",
-    unit: "of contested weights",
-    about: "Of the weights that two or more models change: the share where they pull in opposite directions.",
-    of: rateOf,
-    rate: rateOf,
+    about:
+      "An entry conflicts where, after trimming, one model raises it and another lowers it. Contested weights are those " +
+      "that two or more models change, touched ones those that at least one changes. Chance is what models that know " +
+      "nothing of each other would give: each keeps any weight with the same probability, and raises it half the time.",
   },
   beyond: {
     label: "Beyond chance",
-    unit: "against chance",
-    about: "Conflict minus what models that know nothing of each other would give.",
-    of: (counts, chance) => {
-      const rate = rateOf(counts);
-      return rate === null ? null : rate - (rateOf(chance) ?? 0);
-    },
-    rate: rateOf,
-    diverging: true,
-  },
-  share: {
-    label: "Share of all",
-    unit: "of all weights",
-    about: "Of all weights: the share where models pull in opposite directions.",
-    of: conflictShare,
-    rate: conflictShare,
+    about:
+      "The conflict rate minus what models that know nothing of each other would give. Blue cells agree more than by " +
+      "chance, orange ones less. With more models chance alone gives more conflict, so compare this rather than the rate.",
   },
   touched: {
     label: "Touched",
-    unit: "of all weights",
-    about: "Of all weights: the share that at least one model changes after trimming.",
-    of: touchedShare,
-    rate: touchedShare,
+    about:
+      "Of all weights: the share that at least one model changes after trimming. Where all models change the same " +
+      "weights it stays near the density; where each changes others it grows towards density × models.",
   },
 };
+
+// The measure of a family, of the base that is chosen where it has one.
+const measureOf = ({ family, base }) => (MEASURES[family] ? family : `${family} of ${base}`);
 
 // Listeners are told once per frame, with the set of what has changed: "map", "share", "mode", "fitted", "cell", "picked",
 // "tuning".
 function makeMapState() {
   const listeners = new Set();
   const changed = new Set();
-  const state = { map: null, share: 0.2, mode: "conflict", fitted: true, cell: -1, picked: null, tuning: null, heldUntil: 0 };
+  const state = { map: null, share: 0.2, mode: "conflict of contested", family: "conflict", base: "contested", fitted: true, cell: -1, picked: null, tuning: null, heldUntil: 0 };
   let frame = 0;
 
   function tell() {

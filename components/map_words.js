@@ -45,25 +45,20 @@ function cellTitle(map, number) {
 
 // One measure of one cell, row or all, said with what it is a share of: [bold start, rest].
 function inWords(mode, counts, chance) {
-  const { touched, contested, conflicted, numel } = counts;
+  const { family, base, whole: key, rate } = MEASURES[mode];
+  const { touched, conflicted, numel } = counts;
   if (numel <= 0) return ["No weights.", ""];
-  if (mode === "touched") {
-    const by = finely(chance.touched);
-    return [finely(touched / numel), ` of its weights are touched (${whole(touched)}). Chance: ${by}.`];
+  if (family === "touched") {
+    return [finely(touched / numel), ` of its weights are touched (${whole(touched)}). Chance: ${finely(chance.touched)}.`];
   }
-  if (mode === "share") {
-    const by = finely(chance.conflicted);
-    return [finely(conflicted / numel), ` of its weights conflict (${whole(conflicted)}). Chance: ${by}.`];
+  const [found, by] = [rate(counts), rate(chance) ?? 0];
+  if (found === null) return ["No conflict possible:", ` no weight is touched${base === "contested" ? " by two models" : ""}.`];
+  const said = base === "all" ? finely : (share) => percent(share, 1);
+  const of = `${whole(conflicted)} of ${counted(counts[key], base === "all" ? "weight" : `${base} weight`)}`;
+  if (family === "beyond") {
+    return [`${points(found - by, 1)} points`, ` against chance: ${said(found)} where chance gives ${said(by)} (${of}).`];
   }
-  if (contested <= 0) return ["No conflict possible:", " no weight is touched by two models."];
-  const rate = conflicted / contested;
-  const by = rateOf(chance) ?? 0;
-  const of = `${whole(conflicted)} of ${counted(contested, "contested weight")}`;
-  if (mode === "beyond") {
-    const than = `${percent(rate, 1)} where chance gives ${percent(by, 1)}`;
-    return [`${points(rate - by, 1)} points`, ` against chance: ${than} (${of}).`];
-  }
-  return [`${percent(rate, 1)} conflict`, ` (${of}). Chance: ${percent(by, 1)}.`];
+  return [`${said(found)} conflict`, ` (${of}). Chance: ${said(by)}.`];
 }
 
 function cellFacts(map, number, counts) {
@@ -116,40 +111,38 @@ function sentence(map, mode, share) {
   const place = placeOf(map, share);
   const counts = countsOf(map, "all", 0, place);
   const chance = chanceAt(map, place);
-  const measure = MEASURES[mode];
-  const rows = map.rows.map((row, number) => measure.of(countsOf(map, "row", number, place), chance));
+  const { of, family, base, rate } = MEASURES[mode];
+  const rows = map.rows.map((row, number) => of(countsOf(map, "row", number, place), chance));
   const parts = [["Keeping the largest "], [density(share), true]];
   const add = (...more) => parts.push(...more);
   const where = (words, lowest) => {
     const layers = extremeLayers(map, rows, lowest);
     if (layers) add([` ${words} ${layers}.`]);
+    return parts;
   };
-  if (mode === "touched") {
+  if (family === "touched") {
     add([", at least one model touches "], [finely(counts.touched / map.numel), true], [" of all weights; "]);
     add([`models that know nothing of each other would touch ${finely(chance.touched)}.`]);
-    where("Most are in", false);
-    return parts;
+    return where("Most are in", false);
   }
   if (map.models.length < 2) return [["One model has nobody to disagree with. Add a second fine-tune of the same base."]];
-  const rate = rateOf(counts);
-  if (mode === "share") {
-    add([", models pull apart in "], [finely(counts.conflicted / map.numel), true], [" of all weights; "]);
-    add([`chance alone would give ${finely(chance.conflicted)}.`]);
-    where("Most are in", false);
-    return parts;
+  const [found, by] = [rate(counts), rate(chance) ?? 0];
+  if (found === null) return [...parts, [`, no weight is touched${base === "contested" ? " by two models" : ""}: nothing can conflict.`]];
+  const said = base === "all" ? finely : percent;
+  if (family === "beyond") {
+    const apart = found - by;
+    const equal = Math.abs(apart) < 0.0005;
+    const of = { contested: ", models that meet pull apart in ", touched: ", of the weights touched, models pull apart in ", all: ", models pull apart in " };
+    add([of[base]], [base === "all" ? finely(found) : percent(found, 1), true]);
+    add([base === "contested" ? " of cases, " : base === "all" ? " of all weights, " : ", "]);
+    add(equal ? ["just as often as by chance.", true] : [`${points(Math.abs(apart), 1).slice(1)} points ${apart < 0 ? "less" : "more"}`, true]);
+    if (!equal) add([" than chance alone would give."]);
+    return where("They agree most in", true);
   }
-  if (rate === null) return [...parts, [", no weight is touched by two models: nothing can conflict."]];
-  if (mode === "beyond") {
-    const apart = rate - (rateOf(chance) ?? 0);
-    const least = Math.abs(apart) < 0.0005;
-    add([", models that meet pull apart in "], [percent(rate, 1), true], [" of cases, "]);
-    add(least ? ["just as often as by chance.", true] : [`${points(Math.abs(apart), 1).slice(1)} points ${apart < 0 ? "less" : "more"}`, true]);
-    if (!least) add([" than chance alone would give."]);
-    where("They agree most in", true);
-    return parts;
-  }
-  add([", two or more models touch "], [finely(counts.contested / map.numel), true], [" of all weights. There they pull apart in "]);
-  add([percent(rate), true], [` of cases; chance alone would give ${percent(rateOf(chance))}.`]);
-  where("They agree most in", true);
-  return parts;
+  if (base === "contested") add([", two or more models touch "], [finely(counts.contested / map.numel), true], [" of all weights. There they pull apart in "]);
+  if (base === "touched") add([", at least one model touches "], [finely(counts.touched / map.numel), true], [" of all weights. Models pull apart in "]);
+  if (base === "all") add([", models pull apart in "]);
+  add([said(found), true], [base === "all" ? " of all weights; " : base === "touched" ? " of these; " : " of cases; "]);
+  add([`chance alone would give ${said(by)}.`]);
+  return where(base === "contested" ? "They agree most in" : "Most are in", base === "contested");
 }

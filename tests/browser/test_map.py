@@ -112,13 +112,17 @@ def cell_at(page: Page, row: int, column: int) -> tuple[float, float]:
 def test_every_mode_draws_the_reports_numbers(map_on: Page, report: InterferenceReport) -> None:
     null = chance(3, (0.2,))
     expected = {
-        "Conflict": lambda t, c, x, n: x / c,
-        "Beyond chance": lambda t, c, x, n: x / c - null.conflicted[0] / null.contested[0],
-        "Share of all": lambda t, c, x, n: x / n,
-        "Touched": lambda t, c, x, n: t / n,
+        ("Conflict", "contested"): lambda t, c, x, n: x / c,
+        ("Conflict", "touched"): lambda t, c, x, n: x / t,
+        ("Conflict", "all"): lambda t, c, x, n: x / n,
+        ("Beyond chance", "all"): lambda t, c, x, n: x / n - null.conflicted[0],
+        ("Beyond chance", "contested"): lambda t, c, x, n: x / c - null.conflicted[0] / null.contested[0],
+        ("Touched", None): lambda t, c, x, n: t / n,
     }
-    for mode, number in expected.items():
+    for (mode, base), number in expected.items():
         map_on.get_by_role("button", name=mode, exact=True).click()
+        if base is not None:
+            map_on.get_by_role("button", name=base, exact=True).click()
         map_on.wait_for_timeout(60)
         drawn = heat(map_on)
         for layer in range(6):
@@ -317,7 +321,7 @@ def test_a_click_opens_the_cell_beneath_and_its_numbers_follow_the_density(
 
 def test_keys_walk_the_map_in_words_and_enter_opens_the_cell(map_on: Page) -> None:
     grid = map_on.locator(".tb-map-grid")
-    map_on.get_by_role("button", name="Touched", exact=True).focus()
+    map_on.get_by_role("button", name="What this means").focus()
     map_on.keyboard.press("Tab")
     expect(grid).to_be_focused()
     spoken = map_on.locator(".tb-map-spoken")
