@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ SECOND_ROW = ("normalize", "rescale", "dialect", "combine")
 LAST = "lambda"  # what happens to the result after all else
 IN_PERCENT = ("density",)
 FEW = 3  # choices that stand side by side; more go into a list, with their explanation
-AS_THE_METHOD_SAYS = "default"  # Gradio keeps None for "nothing chosen"
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Control:
         if value is None:
             value = self.parameter.default
         if self.parameter.kind == "choice":
-            return AS_THE_METHOD_SAYS if value is None else value
+            return self.parameter.choices[0] if value is None else value
         if self.parameter.kind == "bool":
             return bool(value)
         if value is None:
@@ -60,9 +58,7 @@ class Control:
         return round(100 * float(value), 4) if self.name in IN_PERCENT else value
 
     def from_view(self, shown: Any) -> Any:
-        """What the control shows as a recipe's value; None where the method's default stands."""
-        if self.parameter.kind == "choice":
-            return None if shown == AS_THE_METHOD_SAYS else shown
+        """What the control shows as a recipe's value."""
         if self.name in IN_PERCENT and shown is not None:
             return round(float(shown) / 100, 6)
         return shown
@@ -104,19 +100,8 @@ class Control:
         return min(low, shown), max(high, shown)
 
     def choices(self) -> list[tuple[str, str]]:
-        """(words, value) of a choice, with the method's own default first where nothing need be said."""
-        few = len(self.parameter.choices) < FEW
-        said = [
-            (value.capitalize() if few else choice_words(self.parameter, value), value)
-            for value in self.parameter.choices
-        ]
-        return said if self.parameter.default is not None else [("Default", AS_THE_METHOD_SAYS), *said]
-
-
-def choice_words(parameter: Parameter, value: str) -> str:
-    """Words for one value of a choice: "value: words" in the parameter's help, else the value itself."""
-    explained = re.search(rf"(?:^|[;,] )(?:\w+ and )?{re.escape(value)}: ([^;.]+)", parameter.help)
-    return f"{value} · {explained[1]}" if explained else value
+        """(words, value) of a choice."""
+        return list(zip(self.parameter.words, self.parameter.choices, strict=True))
 
 
 def declared_controls(methods: Iterable[Any] = METHODS.values()) -> tuple[Control, ...]:

@@ -30,13 +30,21 @@ def control_updates(recipe: Recipe, controls: Sequence[Control]) -> list[Any]:
     updates = []
     for control in controls:
         shown = shown_parameter(recipe, control.parameter)
-        value = control.to_view(shown.value)
+        value = control.to_view(_value(recipe, control))
         update = {"value": value, "visible": recipe.method in control.methods}
         if control.is_slider:
             update["minimum"], update["maximum"] = control.range(value)
             update["info"] = shown.note or None
         updates.append(gr.update(**update))
     return updates
+
+
+def _value(recipe: Recipe, control: Control) -> Any:
+    """What the recipe says of a parameter, or what stands where it says nothing."""
+    said = shown_parameter(recipe, control.parameter).value
+    if said is None and recipe.method in control.methods:
+        return METHODS[recipe.method].unsaid(control.name, recipe.parameters)
+    return said
 
 
 def build(page: Page, recipe: Recipe) -> Tuner:
@@ -54,11 +62,11 @@ def build(page: Page, recipe: Recipe) -> Tuner:
     parts: dict[str, gr.components.Component] = {}
     for control in controls:
         if control.in_front:
-            parts[control.name] = control.build(shown_parameter(recipe, control.parameter).value)
+            parts[control.name] = control.build(_value(recipe, control))
     with gr.Accordion("More settings", open=False, elem_id="tb-more", elem_classes=["tb-fold"]):
         for control in controls:
             if not control.in_front:
-                parts[control.name] = control.build(shown_parameter(recipe, control.parameter).value)
+                parts[control.name] = control.build(_value(recipe, control))
     for control in controls:
         _wire(page, control, parts[control.name])
     page.edit(method.input, _change_method, [method, page.past], what="method")
@@ -82,9 +90,14 @@ def _change_method(recipe: Recipe, name: str, past: Past) -> Recipe:
 def _wire(page: Page, control: Control, part: Any) -> None:
     def change(recipe: Recipe, shown: Any) -> Recipe:
         value = control.from_view(shown)
-        return (
-            recipe if value is None and shown is None else editing.set_parameter(recipe, control.name, value)
+        if value is None:
+            return recipe
+        own = control.parameter.default is None and value == METHODS[recipe.method].unsaid(
+            control.name, recipe.parameters
         )
+        return editing.set_parameter(recipe, control.name, None if own else value)
 
     # A slider tells of every step of a drag; only the last that waits is worth sending.
-    page.edit(part.input, change, [part], what=control.name, redraw=False, trigger_mode="always_last")
+    # Others follow a choice, where what they say by themselves depends on it.
+    follows = control.parameter.kind == "choice" and control.parameter.default is not None
+    page.edit(part.input, change, [part], what=control.name, redraw=follows, trigger_mode="always_last")

@@ -8,7 +8,7 @@ the command line and the recipe checker all read them from here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -26,6 +26,7 @@ class Field:
         help: one sentence.
         low, high: inclusive range of a number; None is unbounded.
         choices: the values of a choice, in display order.
+        words: a person's words for each of `choices`; empty where the values say enough.
         per_model: may differ from model to model; the method then receives an array [models].
         required: a recipe must say it; there is no default that would mean what its author meant.
         required_unless: (other parameter, its values) under which a required one may be left out.
@@ -36,6 +37,7 @@ class Field:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     per_model: bool = False
     required: bool = False
     required_unless: tuple[str, tuple[str, ...]] | None = None
@@ -53,6 +55,7 @@ class Parameter:
     low: float | None
     high: float | None
     choices: tuple[str, ...]
+    words: tuple[str, ...]
     per_model: bool
     required: bool
     required_unless: tuple[str, tuple[str, ...]] | None
@@ -118,6 +121,14 @@ class Method:
         """The parameter of that name, or None."""
         return next((p for p in self.parameters if p.name == name), None)
 
+    def unsaid(self, name: str, said: Mapping[str, Any]) -> Any:
+        """What the parameter called `name` is where a recipe says nothing of it, and `said` of the others."""
+        settings = {
+            p.argument: p.default if p.name == name else said.get(p.name, p.default) for p in self.parameters
+        }
+        wanted = self.parameter(name)
+        return None if wanted is None else self.resolve(settings)[wanted.argument]
+
 
 def method(
     *,
@@ -173,6 +184,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
         low=field.low,
         high=field.high,
         choices=field.choices,
+        words=field.words or field.choices,
         per_model=field.per_model,
         required=field.required,
         required_unless=field.required_unless,

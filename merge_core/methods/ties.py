@@ -44,6 +44,7 @@ TrimScope = Annotated[
         "Trim within",
         "Rank magnitudes within each tensor or over the whole model.",
         choices=("tensor", "model"),
+        words=("Each tensor", "Whole model"),
     ),
 ]
 Elect = Annotated[
@@ -61,6 +62,7 @@ Combine = Annotated[
         "Combine",
         "What becomes of the entries that agree with the elected sign.",
         choices=("mean", "sum", "max"),
+        words=("Mean", "Sum", "Max"),
     ),
 ]
 
