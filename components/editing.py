@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from components.cell_rules import has_rules, rest_of, with_rest
 from merge_core.errors import UserError
 from merge_core.methods import METHODS, Parameter
 from merge_core.recipe import ModelEntry, ModelRef, Recipe, write_recipe
@@ -95,13 +96,21 @@ def set_method(recipe: Recipe, name: str, earlier: Sequence[Recipe] = ()) -> Rec
 
 
 def set_parameter(recipe: Recipe, name: str, value: Any) -> Recipe:
-    """One value for all models and layers; None leaves it to the method."""
+    """One value for all models and layers, but for cells that have their own; None leaves it to the method."""
     bare = _without(recipe, name)
-    return bare if value is None else replace(bare, parameters={**bare.parameters, name: value})
+    if value is None:
+        return bare
+    rules = {e.ref: e.parameters[name] for e in recipe.models if has_rules(e.parameters.get(name))}
+    models = tuple(
+        ModelEntry(e.ref, {**e.parameters, name: with_rest(rules[e.ref], value)}) if e.ref in rules else e
+        for e in bare.models
+    )
+    common = {**bare.parameters, name: with_rest(recipe.parameters.get(name), value)}
+    return replace(bare, models=models, parameters=common)
 
 
 def set_weight(recipe: Recipe, ref: ModelRef, weight: float) -> Recipe:
-    """One model's weight, the same for all its tensors; the others keep theirs."""
+    """One model's weight, the same for all its tensors but in cells that have their own; the others keep theirs."""
     slices = tuple(
         replace(part, models={**part.models, ref: {**part.models.get(ref, {}), "weight": weight}})
         for part in recipe.slices
@@ -111,7 +120,7 @@ def set_weight(recipe: Recipe, ref: ModelRef, weight: float) -> Recipe:
     common = recipe.parameters.get("weight")
     inherited = {} if common is None else {"weight": common}
     entries = [
-        ModelEntry(e.ref, {**inherited, **e.parameters, **({"weight": weight} if e.ref == ref else {})})
+        ModelEntry(e.ref, {**inherited, **e.parameters}) if e.ref != ref else _weighed(e, weight)
         for e in recipe.models
     ]
     rest = {key: value for key, value in recipe.parameters.items() if key != "weight"}
@@ -128,6 +137,9 @@ def shown_parameter(recipe: Recipe, parameter: Parameter) -> Shown:
     said = [value for setting in settings for value in values(setting)]
     if not said:
         return Shown(None)
+    rules = next((setting for setting in settings if has_rules(setting)), None)
+    if rules is not None and (rest := rest_of(rules)) is not None:
+        return Shown(rest, "Some cells of the map have their own.")
     everyone = parameter.name in recipe.parameters or len(own) == len(recipe.models)
     if everyone and len(set(said)) == 1 and all(is_constant(setting) for setting in settings):
         return Shown(said[0])
@@ -146,9 +158,17 @@ def shown_weight(recipe: Recipe, entry: ModelEntry) -> Shown:
             part.models.get(entry.ref, {}).get("weight", part.parameters.get("weight", common))
             for part in recipe.slices
         ]
+    if not recipe.slices and has_rules(settings[0]) and (rest := rest_of(settings[0])) is not None:
+        return Shown(float(rest), "differs in some cells")
     said = [float(value) for setting in settings for value in values(setting)]
     constant = len(set(said)) == 1 and all(is_constant(setting) for setting in settings)
     return Shown(said[0]) if constant else Shown(sum(said) / len(said), "varies by layer")
+
+
+def _weighed(entry: ModelEntry, weight: float) -> ModelEntry:
+    return ModelEntry(
+        entry.ref, {**entry.parameters, "weight": with_rest(entry.parameters.get("weight"), weight)}
+    )
 
 
 def _without_model(recipe: Recipe, ref: ModelRef) -> Recipe:

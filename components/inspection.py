@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from components.editing import set_parameter, shown_weight
+from components.editing import set_parameter
 from merge_core.interference import inspectable
 from merge_core.methods import METHODS
 from merge_core.recipe import ModelEntry, Recipe, write_recipe
+from merge_core.recipe.resolve import values
 
 # What decides where task vectors meet; everything else leaves the map as it is.
 DECISIVE = ("weight", "dialect", "trim_scope")
@@ -26,18 +27,26 @@ def question(recipe: Recipe) -> str:
     for parameter in METHODS[asked.method].parameters:
         if parameter.name not in DECISIVE:
             asked = set_parameter(asked, parameter.name, None)
-    if all(not shown_weight(recipe, entry).note for entry in recipe.models):
-        signs = [_sign(float(shown_weight(recipe, entry).value)) for entry in recipe.models]
+    signs = [_signs(recipe, entry) for entry in recipe.models]
+    if all(len(found) == 1 for found in signs):
         bare = set_parameter(asked, "weight", None)
         entries = zip(recipe.models, signs, strict=True)
-        asked = replace(bare, models=tuple(ModelEntry(e.ref, {"weight": s}) for e, s in entries), slices=())
+        asked = replace(
+            bare, models=tuple(ModelEntry(e.ref, {"weight": s}) for e, (s,) in entries), slices=()
+        )
     return write_recipe(replace(asked, out_dtype=None, dtype=None, tokenizer_source=None, chat_template=None))
+
+
+def _signs(recipe: Recipe, entry: ModelEntry) -> set[float]:
+    """The signs of a model's weights in all its tensors."""
+    settings = [entry.parameters.get("weight", recipe.parameters.get("weight", 1.0))]
+    if recipe.slices:
+        settings = [
+            part.models.get(entry.ref, {}).get("weight", part.parameters.get("weight", settings[0]))
+            for part in recipe.slices
+        ]
+    return {_sign(float(value)) for setting in settings for value in values(setting)}
 
 
 def _sign(weight: float) -> float:
     return 1.0 if weight > 0 else -1.0 if weight < 0 else 0.0
-
-
-def loading(fraction: float, message: str) -> dict[str, Any]:
-    """What the map shows while an inspection runs."""
-    return {"state": "loading", "fraction": fraction, "message": message or "Waiting for the worker"}
