@@ -69,6 +69,15 @@ def model_rows(recipe: Recipe, found: Found) -> dict[str, Any]:
     return {"models": [_row(recipe, found, entry, colours) for entry in entries]}
 
 
+def _telling_facts(recipe: Recipe, found: Found, ref: ModelRef, opened: Checkpoint | UserError | None) -> str:
+    """A model's facts; nothing where they are word for word those of the base above it."""
+    if not isinstance(opened, Checkpoint):
+        return str(ref)
+    base = found.get(recipe.base) if recipe.base and ref != recipe.base else None
+    own = facts(opened)
+    return "" if isinstance(base, Checkpoint) and facts(base) == own else own
+
+
 def _row(
     recipe: Recipe, found: Found, entry: ModelEntry | None, colours: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -83,7 +92,7 @@ def _row(
         "spelled": str(ref),
         "role": "model" if entry else "base",
         "colour": colours[str(ref)] if entry else BASE,
-        "facts": facts(opened) if isinstance(opened, Checkpoint) else str(ref),
+        "facts": _telling_facts(recipe, found, ref, opened),
         "chip": chip,
         "tone": tone,
         "why": why,

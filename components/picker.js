@@ -58,6 +58,7 @@ function fill(parts, model) {
   parts.chip.title = model.why;
   parts.facts.textContent = model.facts;
   parts.facts.title = model.facts;
+  parts.facts.hidden = !model.facts;
   parts.why.textContent = model.tone === "bad" ? model.why : "";
   parts.why.hidden = model.tone !== "bad";
   parts.remove.setAttribute("aria-label", model.role === "base" ? `Remove ${model.name} as base` : `Remove ${model.name}`);

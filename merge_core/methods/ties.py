@@ -54,6 +54,13 @@ Elect = Annotated[
         "mass: the sum decides; count: one model, one vote; normfrac and normmass: shares of squared norm; "
         "none: no election.",
         choices=("mass", "count", "normfrac", "normmass", "none"),
+        words=(
+            "mass · the sum decides",
+            "count · one model, one vote",
+            "normfrac · the largest share of a squared norm",
+            "normmass · the sum of such shares",
+            "none · no election",
+        ),
     ),
 ]
 Combine = Annotated[
