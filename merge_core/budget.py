@@ -20,11 +20,13 @@ class Budget:
         threads: how many work at once.
         span: entries of each model that a thread has mapped at a time.
         bins: counters that a thread keeps for each model while it ranks magnitudes.
+        kept: bytes of a tensor, of all models, that a thread may leave mapped from one sweep to the next.
     """
 
     threads: int = 1
     span: int = LARGEST
     bins: int = LARGEST
+    kept: int = 0
 
 
 def divide(memory: int, threads: int, rows: int) -> Budget:
@@ -42,7 +44,8 @@ def divide(memory: int, threads: int, rows: int) -> Budget:
         size = LARGEST
         while size >= SMALLEST:
             if count * _bytes(size, rows) <= memory:
-                return Budget(count, size, size)
+                # Half of what is left: the system maps some more than is asked for.
+                return Budget(count, size, size, (memory // count - _bytes(size, rows)) // 2)
             size //= 2
     least = _bytes(SMALLEST, rows)
     raise UserError(

@@ -226,8 +226,9 @@ class _Work:
         left = [p for p in pieces if p not in self._output.done]
         if left:
             rule = self._plan.trim(tensor)
-            trim = measure_trim(rule, self._reader, pieces, each, self._known, number) if rule else None
-            each(lambda p: self._combine(p, trim), left)
+            with self._reader.kept(number):
+                trim = measure_trim(rule, self._reader, pieces, each, self._known, number) if rule else None
+                each(lambda p: self._combine(p, trim), left)
 
     def _combine(self, piece: Piece, trim: ScopeTrim | None) -> None:
         """Compute and write one piece."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ import numpy as np
 
 from merge_core.budget import Budget
 from merge_core.checkpoint import Checkpoint, TensorSpec
+from merge_core.checkpoint.checkpoint import LowRank
 from merge_core.checkpoint.mapped import STORED_AS, MappedFile
 from merge_core.errors import UserError
 from merge_core.kernels import rank
 from merge_core.kernels.dtypes import INFINITE, MAGNITUDE
 from merge_core.kernels.vectors import STORED, form_vectors
+from merge_core.low_rank import add_delta, delta_of, widened
 from merge_core.plan import MergePlan, TensorPlan
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-CHUNK = 1 << 15  # entries a method is given at a time; of five models they fit a core's second-level cache
+CHUNK = 1 << 16  # entries a method is given at a time; fewer would cost more calls than they save misses
 PIECE = 1 << 25  # most entries that one thread takes at a time; a piece is the unit of resumption
 SAMPLED_BETWEEN_RELEASES = 64  # strips; around each, the system maps a neighbourhood of each model's file
 
@@ -88,13 +91,18 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where a tensor's rows lie: every model's, then the base's."""
+    """Where a tensor's rows lie: every model's, then the base's.
+
+    `copied` are the rows that kernels cannot read where they lie: unaligned ones, and those that an adapter changes,
+    whose deltas are not None.
+    """
 
     specs: tuple[TensorSpec, ...]
     files: tuple[MappedFile, ...]
+    deltas: tuple[LowRank | None, ...]
     address: Array
     stored: Array
-    unaligned: tuple[int, ...]
+    copied: tuple[int, ...]
 
     def release(self, start: int, stop: int) -> None:
         """Give back the memory that entries start … stop − 1 are mapped to."""
@@ -118,6 +126,21 @@ class VectorReader:
         self._rows: dict[int, _Rows] = {}
         self._lock = threading.Lock()
         self._scratch = threading.local()
+        self._kept: set[int] = set()
+
+    @contextmanager
+    def kept(self, number: int) -> Iterator[None]:
+        """Leave what is read of tensor `number` mapped until this ends, if it fits the budget."""
+        rows = self._rows_of(number)
+        if sum(spec.nbytes for spec in rows.specs) > self.budget.kept:
+            yield
+            return
+        self._kept.add(number)
+        try:
+            yield
+        finally:
+            self._kept.discard(number)
+            rows.release(0, self._plan.tensors[number].numel)
 
     @property
     def largest_chunk(self) -> int:
@@ -131,13 +154,14 @@ class VectorReader:
         for start in range(piece.start, piece.stop, self.budget.span):
             stop = min(start + self.budget.span, piece.stop)
             address, copies = rows.address, []
-            if rows.unaligned:
+            if rows.copied:
                 address = address.copy()
-                for row in rows.unaligned:
-                    copies.append(self._copy(rows, row, start, stop))
+                for row in rows.copied:
+                    copies.append(self._copy(piece.tensor, row, start, stop))
                     address[row] = copies[-1].ctypes.data - start * copies[-1].itemsize
             yield Span(address, rows.stored, based, start, stop)
-            rows.release(start, stop)
+            if piece.tensor not in self._kept:
+                rows.release(start, stop)
 
     def chunks(self, piece: Piece) -> Iterator[Chunk]:
         """The chunks of `piece`, in order.
@@ -196,7 +220,7 @@ class VectorReader:
         rows = self._rows_of(piece.tensor)
         based = self._plan.tensors[piece.tensor].base is not None
         out = np.empty((rows.address.size - based, starts.size * strip), np.uint32)
-        if rows.unaligned:
+        if rows.copied:
             for at, start in enumerate(starts.tolist()):
                 (chunk,) = self.chunks(Piece(piece.tensor, start, start + strip))
                 out[:, at * strip : (at + 1) * strip] = chunk.vectors.view(np.uint32) & MAGNITUDE
@@ -205,7 +229,8 @@ class VectorReader:
             group = starts[at : at + SAMPLED_BETWEEN_RELEASES]
             part = np.empty((len(out), group.size * strip), np.uint32)
             top = rank.scan_sample(rows.address, rows.stored, based, group, strip, part)
-            rows.release(int(group[0]), int(group[-1]) + strip)
+            if piece.tensor not in self._kept:
+                rows.release(int(group[0]), int(group[-1]) + strip)
             self.require_finite(top, piece.tensor, piece.start, piece.stop)
             out[:, at * strip : at * strip + part.shape[1]] = part
         return out
@@ -223,12 +248,8 @@ class VectorReader:
         for first in range(start, stop, CHUNK):
             last = min(first + CHUNK, stop)
             for row, spec in enumerate(rows.specs):
-                bits = self._copy(rows, row, first, last)
-                stored = bits.view(np.float16) if spec.dtype == "F16" else bits
-                if spec.dtype == "BF16":
-                    stored = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-                with np.errstate(over="ignore"):
-                    values = stored.astype(np.float32)
+                copied = self._copy(number, row, first, last)
+                values = copied if rows.deltas[row] is not None else widened(spec, copied)
                 if not np.isfinite(values).all():
                     raise _not_finite(self._owners(tensor)[row], tensor, spec, values, first)
         raise UserError(
@@ -240,10 +261,21 @@ class VectorReader:
         """The stored bytes of one tensor, uint8 [nbytes]."""
         return self._file(owner, spec).entries(spec.offset, spec.nbytes, np.dtype(np.uint8))
 
-    def _copy(self, rows: _Rows, row: int, start: int, stop: int) -> Array:
-        spec = rows.specs[row]
+    def _copy(self, number: int, row: int, start: int, stop: int) -> Array:
+        """A row's entries start … stop − 1 as they are stored; as float32 where an adapter changes them."""
+        rows = self._rows_of(number)
+        spec, delta = rows.specs[row], rows.deltas[row]
+        owner = self._owners(self._plan.tensors[number])[row]
+        entries = self._entries(owner, spec, start, stop)
+        if delta is None:
+            return entries.copy()
+        values = widened(spec, entries)
+        add_delta(owner, spec, delta, start, values, self._entries)
+        return values
+
+    def _entries(self, owner: Checkpoint, spec: TensorSpec, start: int, stop: int) -> Array:
         stored = STORED_AS[spec.dtype]
-        return rows.files[row].entries(spec.offset + start * stored.itemsize, stop - start, stored).copy()
+        return self._file(owner, spec).entries(spec.offset + start * stored.itemsize, stop - start, stored)
 
     def _room(self, size: int) -> Array:
         room = getattr(self._scratch, "room", None)
@@ -258,15 +290,19 @@ class VectorReader:
         if number not in self._rows:
             tensor = self._plan.tensors[number]
             specs = (*tensor.sources, tensor.base) if tensor.base else tensor.sources
-            files = tuple(self._file(o, s) for o, s in zip(self._owners(tensor), specs, strict=True))
+            owned = list(zip(self._owners(tensor), specs, strict=True))
+            files = tuple(self._file(o, s) for o, s in owned)
+            deltas = tuple(delta_of(o, s) for o, s in owned)
+            kinds = ["F32" if delta else spec.dtype for delta, spec in zip(deltas, specs, strict=True)]
             address = np.array([f.address(s.offset) for f, s in zip(files, specs, strict=True)], np.int64)
             widths = np.array([STORED_AS[s.dtype].itemsize for s in specs])
             self._rows[number] = _Rows(
                 specs=specs,
                 files=files,
+                deltas=deltas,
                 address=address,
-                stored=np.array([STORED[s.dtype] for s in specs], np.int64),
-                unaligned=tuple(np.flatnonzero(address % widths).tolist()),
+                stored=np.array([STORED[kind] for kind in kinds], np.int64),
+                copied=tuple(r for r, delta in enumerate(deltas) if delta or address[r] % widths[r]),
             )
         return self._rows[number]
 

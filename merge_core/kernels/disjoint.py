@@ -92,6 +92,8 @@ def disjoint_merge(tau, threshold, ballot, weight, share, election, out):  # typ
     """
     models, n = tau.shape
     vote, combine, tie = election
+    kept = np.empty((models, STRIP), np.float32)
+    elected = np.empty(STRIP, np.float32)
     tally = np.empty(STRIP)
     total = np.empty(STRIP)
     divisor = np.empty(STRIP)
@@ -106,48 +108,48 @@ def disjoint_merge(tau, threshold, ballot, weight, share, election, out):  # typ
             row = tau[m, start : start + size]
             bits = row.view(np.uint32)
             least = threshold[m]
+            x = kept[m]
             v = ballot[m]
+            for i in range(size):
+                x[i] = row[i] if (bits[i] & MAGNITUDE) >= least else np.float32(0)
             if vote == VOTE_MASS:
                 for i in range(size):
-                    tally[i] += row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
+                    tally[i] += x[i] * v
             elif vote == VOTE_COUNT:
                 for i in range(size):
-                    x = row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
-                    tally[i] += (1.0 if x > 0 else 0.0) - (1.0 if x < 0 else 0.0)
+                    tally[i] += (1.0 if x[i] * v > 0 else 0.0) - (1.0 if x[i] * v < 0 else 0.0)
             elif vote == VOTE_SHARE:
                 for i in range(size):
-                    x = row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
-                    tally[i] += x * abs(x)
+                    tally[i] += (x[i] * v) * abs(x[i] * v)
             elif vote == VOTE_LARGEST:
                 for i in range(size):
-                    x = row[i] * v if (bits[i] & MAGNITUDE) >= least else 0.0
-                    tally[i] = x if abs(x) > abs(tally[i]) else tally[i]
-        if vote != VOTE_NONE:
-            up = np.int32(0)
-            down = np.int32(0)
-            for i in range(size):
-                up += np.int32(tally[i] > 0)
-                down += np.int32(tally[i] < 0)
-                tally[i] = np.float64(tie) if tally[i] == 0 else tally[i]
-            signs += up - down
+                    tally[i] = x[i] * v if abs(x[i] * v) > abs(tally[i]) else tally[i]
+        up = np.int32(0)
+        down = np.int32(0)
+        for i in range(size):
+            up += np.int32(tally[i] > 0)
+            down += np.int32(tally[i] < 0)
+            for_tie = np.float32(tie)
+            elected[i] = np.float32(1) if tally[i] > 0 else np.float32(-1) if tally[i] < 0 else for_tie
+        signs += up - down
         for m in range(models):
-            row = tau[m, start : start + size]
-            bits = row.view(np.uint32)
-            least = threshold[m]
-            v = ballot[m]
+            x = kept[m]
             w = weight[m]
             part_of = share[m]
+            # Of a vote only the sign counts from here on, so it is compared in float32, where ±1 multiplies exactly.
+            side = np.float32(np.sign(ballot[m]))
             if vote == VOTE_NONE:
                 for i in range(size):
-                    tally[i] = row[i] * v  # whatever it is, it agrees with itself
+                    elected[i] = x[i]  # whatever it is, it agrees with itself
+                side = abs(side)
             if combine == COMBINE_MAX:
                 for i in range(size):
-                    x = row[i] * w if _agrees(row[i] * v, tally[i], bits[i], least) else 0.0
-                    total[i] = x if abs(x) > abs(total[i]) else total[i]
+                    value = x[i] * w if _agrees(x[i], elected[i], side) else 0.0
+                    total[i] = value if abs(value) > abs(total[i]) else total[i]
             else:
                 for i in range(size):
-                    agree = _agrees(row[i] * v, tally[i], bits[i], least)
-                    total[i] += row[i] * w if agree else 0.0
+                    agree = _agrees(x[i], elected[i], side)
+                    total[i] += x[i] * w if agree else 0.0
                     divisor[i] += part_of if agree else 0.0
         part = out[start : start + size]
         if combine == COMBINE_MEAN:
@@ -160,7 +162,7 @@ def disjoint_merge(tau, threshold, ballot, weight, share, election, out):  # typ
 
 
 @kernel
-def _agrees(ballot_value, elected, bits, least):  # type: ignore[no-untyped-def]
-    """True where an entry survived the trim and its vote has the elected sign."""
-    same = ((ballot_value > 0) & (elected > 0)) | ((ballot_value < 0) & (elected < 0))
-    return same & ((bits & MAGNITUDE) >= least)
+def _agrees(x, elected, side):  # type: ignore[no-untyped-def]
+    """True where an entry, turned round by the sign of its model's weight, has the elected sign."""
+    vote = x * side
+    return ((vote > 0) & (elected > 0)) | ((vote < 0) & (elected < 0))

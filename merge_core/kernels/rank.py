@@ -45,6 +45,7 @@ def count_bracket(values, low, shift, bins):  # type: ignore[no-untyped-def]
     bits = values.view(np.uint32)
     first = np.uint32(low)
     span = np.uint32(min(np.int64(bins.size) << np.int64(shift), np.int64(MAGNITUDE) + 1 - np.int64(low)))
+    offsets = np.empty(STRIP, np.uint32)
     chosen = np.empty(STRIP, np.uint32)
     above = np.int64(0)
     for start in range(0, bits.size, STRIP):
@@ -53,14 +54,14 @@ def count_bracket(values, low, shift, bins):  # type: ignore[no-untyped-def]
         for i in range(part.size):
             offset = np.uint32((part[i] & MAGNITUDE) - first)  # wraps round for what lies below
             over += np.uint32((offset >= span) & (offset <= MAGNITUDE))
+            offsets[i] = offset
         above += over
         # Sift first, then count: whether an entry lies inside is a coin toss, and a branch on it would be guessed
         # wrong too often. The index is unsigned because a signed one would be checked for counting from the end.
         found = np.uint64(0)
         for i in range(part.size):
-            offset = np.uint32((part[i] & MAGNITUDE) - first)
-            chosen[found] = offset
-            found += np.uint64(offset < span)
+            chosen[found] = offsets[i]
+            found += np.uint64(offsets[i] < span)
         for j in range(found):
             bins[chosen[j] >> np.uint32(shift)] += np.uint32(1)
     return above

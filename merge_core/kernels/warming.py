@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from merge_core.kernels import disjoint, dtypes, gram, moments, onset, rank, weighted_sum
+from merge_core.kernels.low_rank import add_low_rank
 from merge_core.kernels.vectors import F32, add_to_base, form_vectors
 
 
@@ -24,6 +25,7 @@ def warm() -> None:
     rank.scan_brackets(*where, 0, 4, few, few, one, np.zeros((2, 1), np.uint32), one)
     rank.scan_equals(*where, 0, 4, few, one)
     rank.scan_sample(*where, one, 2, np.empty((2, 4), np.uint32))
+    add_low_rank(vectors, np.zeros((4, 2), np.float32), np.float32(1), 0, np.empty(2, np.float32))
     moments.add_moments(vectors, few, np.zeros((3, 2)))
     add_to_base(row, vectors[1])
     rank.count_equal(row, np.uint32(0))
