@@ -94,7 +94,10 @@ def main() -> None:
     cases = [case for case in (QUICK if options.quick else CASES) if options.only in case.title]
     program = rivals.mergekit(CACHE) if any(case.mergekit for case in cases) else None
     lines = [HEAD]
-    with tempfile.TemporaryDirectory(prefix="tiebreak-bench-", dir=_roomiest()) as scratch:
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=CACHE
+    ) as scratch:  # beside the checkout: /tmp may be a small one in memory
         models = options.models or Path(scratch) / "models"
         for line in _lines(cases, program, models, Path(scratch), keep=options.models is not None):
             print(line, file=sys.stderr)
@@ -136,8 +139,7 @@ def _measure(case: Case, models: list[Path], program: Path | None, scratch: Path
         if case.command == "inspect"
         else rivals.tiebreak("merge", recipe, str(out))
     )
-    home = {"TIEBREAK_HOME": str(scratch / "home")}
-    os.environ.update(home)
+    os.environ["TIEBREAK_HOME"] = str(scratch / "home")
     ours: list[Run] = []
     theirs: list[Run] = []
     least: list[Run] = []
@@ -165,11 +167,6 @@ def _line(title: str, ours: Run, theirs: Run | None, least: Run) -> str:
 
 def _cells(run: Run) -> tuple[str, str, str]:
     return f"{run.wall:.2f} s", f"{run.cpu:.1f} s", f"{run.peak / 1e6:,.0f} MB"
-
-
-def _roomiest() -> str:
-    """The temporary folder, unless it is a small one in memory."""
-    return max((tempfile.gettempdir(), str(ROOT.parent)), key=lambda path: shutil.disk_usage(path).free)
 
 
 def _put_into_readme(table: str) -> None:

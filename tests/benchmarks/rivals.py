@@ -20,8 +20,10 @@ def recipe(models: Sequence[Path], method: str, dtype: str, parameters: dict[str
     document: dict[str, object] = {"merge_method": method, "dtype": dtype, "parameters": parameters}
     if method != "linear":
         document["base_model"] = str(models[0])
+    weighs = parameters.get("dialect") != "paper"
     document["models"] = [
-        {"model": str(path), "parameters": {"weight": w}} for path, w in zip(models[1:], WEIGHTS, strict=True)
+        {"model": str(path), "parameters": {"weight": w} if weighs else {}}
+        for path, w in zip(models[1:], WEIGHTS, strict=True)
     ]
     return yaml.safe_dump(document)
 
