@@ -8,6 +8,7 @@ from merge_core.errors import UserError
 
 LARGEST = 1 << 20  # of spans (entries) and of brackets (counters): more would not be faster
 SMALLEST = 1 << 14
+MOST_KEPT = 128 << 20  # bytes; a larger tensor's second sweep takes so long that mapping it anew is nothing
 FIXED = 8 << 20  # bytes per thread for buffers of results
 FIXED_PER_ROW = 1 << 20  # … and per model for its chunk and a method's temporary arrays
 
@@ -45,7 +46,7 @@ def divide(memory: int, threads: int, rows: int) -> Budget:
         while size >= SMALLEST:
             if count * _bytes(size, rows) <= memory:
                 # Half of what is left: the system maps some more than is asked for.
-                return Budget(count, size, size, (memory // count - _bytes(size, rows)) // 2)
+                return Budget(count, size, size, min(MOST_KEPT, (memory // count - _bytes(size, rows)) // 2))
             size //= 2
     least = _bytes(SMALLEST, rows)
     raise UserError(
