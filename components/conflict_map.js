@@ -7,6 +7,7 @@ shared.trimming = props.trimming;
 
 const picture = makePicture(root);
 const cursor = makeCursor(root, picture);
+const editor = makeEditor(root, picture);
 const scrubber = makeScrubber(root);
 const table = makeTable(root, picture);
 makeExports(root, picture, table);
@@ -113,6 +114,7 @@ offer.querySelector("button").addEventListener("click", () => trigger("download"
 
 function take(map) {
   const before = state.map;
+  shared.change({ own: readOwn(map) });
   const chosen = before && !state.picked ? before.cells[state.cell]?.key : new URLSearchParams(location.search).get("cell");
   let cell = map.cells.findIndex((one) => one.key === chosen);
   let picked = null;
@@ -121,8 +123,18 @@ function take(map) {
     cell = standsOut(map, state.share);
     picked = cell < 0 ? null : { share: state.share };
   }
-  shared.change({ map, cell, picked });
+  const numbers = new Map(map.cells.map((one, number) => [one.key, number]));
+  const marked = state.marked.map((number) => numbers.get(before.cells[number].key)).filter((number) => number >= 0);
+  shared.change({ map, cell, picked, marked });
   cursor.renew(before);
+}
+
+// What the recipe says of single cells, by their numbers on this map.
+function readOwn(map) {
+  const { density = {}, weight = {}, fixed = "", models = [] } = props.own ? JSON.parse(props.own) : {};
+  const numbers = new Map(map.cells.map((one, number) => [one.key, number]));
+  const numbered = (said) => new Map(Object.entries(said).filter(([key]) => numbers.has(key)).map(([key, value]) => [numbers.get(key), value]));
+  return { density: numbered(density), weight: numbered(weight), fixed, models };
 }
 
 // Drawing ------------------------------------------------------------------------------------------------------------
@@ -150,6 +162,8 @@ function redraw() {
   scrubber.mark();
   say();
   cursor.mark();
+  editor.mark();
+  editor.show();
   cursor.update();
   table.draw();
 }
@@ -168,8 +182,12 @@ shared.listen((changed) => {
   if (!state.map) return;
   root.dataset.drawn = true;
   if (changed.has("map")) drawAll();
-  else if (changed.has("mode")) scrubber.draw();
-  if ([...changed].every((what) => what === "cell" || what === "picked")) cursor.mark();
+  else if (changed.has("mode") || changed.has("own")) scrubber.draw();
+  if ([...changed].every((what) => ["cell", "picked", "marked"].includes(what))) {
+    cursor.mark();
+    editor.mark();
+    editor.show();
+  }
   else if (!changed.has("map")) redraw();
   if (changed.has("cell") || changed.has("picked")) address();
 });
@@ -186,4 +204,5 @@ document.fonts?.ready.then(drawAll);
 
 showLook();
 watch("value", receive);
+watch("own", () => state.map && shared.change({ own: readOwn(state.map) }));
 receive();

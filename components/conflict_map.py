@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +14,7 @@ import plotly
 
 from components import editing, wording
 from components.controls import declared_controls
+from components.map_editing import edit_cells, own_settings
 from components.map_payload import map_payload
 from components.page import CHANGE, QUICK, Page, edited
 from components.tuner import Tuner
@@ -19,6 +22,7 @@ from merge_core.methods import METHODS
 from merge_core.recipe import read_recipe
 
 if TYPE_CHECKING:
+    from components.editing import Draft
     from components.inspecting import MapState
 
 HERE = Path(__file__).parent
@@ -32,6 +36,7 @@ SCRIPTS = (
     "map_plotly.js",
     "map_picture.js",
     "map_cursor.js",
+    "map_editor.js",
     "map_scrubber.js",
     "map_table.js",
     "map_export.js",
@@ -39,6 +44,7 @@ SCRIPTS = (
 )
 
 
+@cache
 def script(names: tuple[str, ...]) -> str:
     """Several of this folder's files as one piece of JavaScript."""
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
@@ -47,13 +53,17 @@ def script(names: tuple[str, ...]) -> str:
 class ConflictMap(gr.HTML):
     """The map, drawn from `update`'s values.
 
+    Args:
+        own: what the draft says of single cells, see `map_editing.own_settings`.
+
     Events:
         slide: the scrubber moved; tells the page's density control without the server.
         density: the scrubber was let go, at `share`.
         download: the visitor wants the models downloaded.
+        cells: the visitor changed some cells; see `map_editing.edit_cells`.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, own: str = "", **settings: Any) -> None:
         gr.set_static_paths([PLOTLY])
         super().__init__(
             value={"state": "empty"},
@@ -63,6 +73,7 @@ class ConflictMap(gr.HTML):
             plotly=f"gradio_api/file={quote(str(PLOTLY))}",
             methods={name: method.title for name, method in METHODS.items()},
             trimming=_trimming(),
+            own=own,
             **settings,
         )
 
@@ -71,6 +82,19 @@ def build() -> ConflictMap:
     """The panel with the map."""
     with gr.Column(elem_classes=["tb-panel"]):
         return ConflictMap(elem_id="tb-map")
+
+
+def shown(state: MapState | None, draft: Draft, asked: Mapping[str, Any]) -> Any:
+    """What the map is told: its next value, if there is one, and what the draft says of single cells.
+
+    Args:
+        state: what has become of its inspection; None where nothing has.
+        asked: `MapState.asked` before.
+    """
+    names = (state.asked if state is not None and "names" in state.asked else asked).get("names", ())
+    own = own_settings(draft.recipe, names) if draft.problem is None else ""
+    value = {} if state is None else {"value": update(state)}
+    return gr.update(own=own, **value)
 
 
 def update(state: MapState) -> Any:
@@ -85,7 +109,7 @@ def update(state: MapState) -> Any:
         return {"state": "loading", "fraction": state.fraction, "message": state.message}
     if state.offer:
         return {"state": "offer", "size": wording.size(state.offer)}
-    return gr.skip()
+    return {"state": "empty"}
 
 
 def follow(the_map: ConflictMap, page: Page, tuned: Tuner) -> None:
@@ -110,6 +134,17 @@ def follow(the_map: ConflictMap, page: Page, tuned: Tuner) -> None:
 
     shared = [page.draft, page.past, page.redraw]
     the_map.density(slid, shared, [*shared, page.notice], **CHANGE)
+
+
+def edit(the_map: ConflictMap, page: Page, asked: gr.State) -> None:
+    """Let edits of cells change the draft."""
+
+    def changed(draft: Any, past: Any, redraws: int, asked: Any, event: gr.EventData) -> tuple[Any, ...]:
+        names, said = asked.get("names", ()), event.edit
+        return edited(draft, past, redraws + 1, lambda recipe: edit_cells(recipe, names, said), "cells")
+
+    shared = [page.draft, page.past, page.redraw]
+    the_map.cells(changed, [*shared, asked], [*shared, page.notice], **CHANGE)
 
 
 def _trimming() -> list[str]:

@@ -76,13 +76,14 @@ function tensorRate(map, series, { low, part }) {
 }
 
 function follow() {
-  const { map, cell: number, share, mode } = state;
+  const { map, cell: number, mode } = state;
   if (!map || number < 0) return;
+  const share = shareOfCell(number, state.share);
   const cell = map.cells[number];
   const at = placeOf(map, share);
   const counts = countsOf(map, "cell", number, at);
   const words = inWords(mode, counts, chanceAt(map, at));
-  say.replaceChildren(`Keeping the largest ${density(share)}: `, node("b", "", words[0]), words[1]);
+  say.replaceChildren(`${share === state.share ? "Keeping" : "With a density of its own, keeping"} the largest ${density(share)}: `, node("b", "", words[0]), words[1]);
   rates.forEach((place, tensor) => {
     place.textContent = percent(cell.rates === null ? rateOf(counts) : tensorRate(map, cell.rates + tensor, at), 1);
   });

@@ -29,7 +29,8 @@ class MapState:
     """What the map is to show.
 
     Args:
-        asked: the question it answers and the job that works on it, None where none does any more.
+        asked: the question it answers, the job that works on it, None where none does any more, and the names of the
+            tensors that are drawn.
         report: to draw; None leaves what is drawn.
         fraction, message: of work under way; None and "" where nothing is.
         offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0.
@@ -63,7 +64,7 @@ def ask(
         recipe = read_recipe(wanted)
         report = find_report(workspace.store.root, recipe, who.hub)
         if report is not None:
-            return MapState({"question": wanted, "job": None}, report=report)
+            return MapState(_answered(wanted, report), report=report)
         missing = bytes_to_fetch(open_all(recipe, who.hub).values())
         if missing > UNASKED and not download:
             return MapState({"question": wanted, "job": None}, offer=missing)
@@ -86,8 +87,12 @@ def look(workspace: Workspace, owner: str, asked: Asked) -> MapState | None:
         return MapState({**asked, "job": None}, problem=UserError(job.error or "The comparison failed."))
     if job.state == "done":
         report = _read_report(workspace, job)
-        return MapState({**asked, "job": None}, report=report)
+        return MapState(_answered(asked["question"], report), report=report)
     return MapState(asked, fraction=job.progress.fraction, message=job.progress.message)
+
+
+def _answered(wanted: str, report: InterferenceReport) -> Asked:
+    return {"question": wanted, "job": None, "names": tuple(tensor.name for tensor in report.tensors)}
 
 
 def _read_report(workspace: Workspace, job: Job) -> InterferenceReport:

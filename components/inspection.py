@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from components.editing import set_parameter
 from merge_core.interference import inspectable

@@ -25,12 +25,11 @@ function makeCursor(root, picture) {
   }
 
   function about(number) {
-    const place = placeOf(state.map, state.share);
-    const counts = countsOf(state.map, "cell", number, place);
+    const { counts, chance } = lookAt(state.map, "cell", number, state.share);
     return {
       title: cellTitle(state.map, number),
-      words: inWords(state.mode, counts, chanceAt(state.map, place)),
-      facts: cellFacts(state.map, number, counts),
+      words: inWords(state.mode, counts, chance),
+      facts: `${cellFacts(state.map, number, counts)}${ownWords(state.map, number)}`,
     };
   }
 
@@ -81,15 +80,29 @@ function makeCursor(root, picture) {
   }
 
   function choose(number) {
-    shared.change({ cell: number, picked: null });
+    shared.change({ cell: number, picked: null, marked: [number] });
+  }
+
+  // Adds cells to those that are edited together, or takes out the one that is among them.
+  function add(numbers) {
+    const one = numbers.length === 1 && state.marked.includes(numbers[0]);
+    shared.change({
+      marked: one ? state.marked.filter((cell) => cell !== numbers[0]) : [...new Set([...state.marked, ...numbers])],
+    });
   }
 
   grid.addEventListener("keydown", (event) => {
     if (!state.map || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Enter" || event.key === " ") choose(at);
-    else if (event.key === "Escape") hideTip();
-    else if (/^(Arrow|Page|Home|End)/.test(event.key)) go(move(event.key));
-    else return;
+    if (event.key === "Enter" && at >= 0) choose(at);
+    else if (event.key === " " && at >= 0) add([at]);
+    else if (event.key === "Escape") {
+      hideTip();
+      shared.change({ marked: [] });
+    } else if (/^(Arrow|Page|Home|End)/.test(event.key)) {
+      const from = at;
+      go(move(event.key));
+      if (event.shiftKey) shared.change({ marked: [...new Set([...state.marked, from, at])].filter((cell) => cell >= 0) });
+    } else return;
     event.preventDefault();
   });
   grid.addEventListener("focus", () => {
@@ -97,23 +110,38 @@ function makeCursor(root, picture) {
   });
   grid.addEventListener("blur", () => (cursor.hidden = true));
 
-  function cellUnder(event) {
+  // Where the pointer is: `cell`, or the `line` of cells whose label it is on.
+  function under(event) {
     const { map } = state;
     const { geometry } = picture;
-    if (!map || !geometry) return -1;
+    if (!map || !geometry) return { cell: -1, line: [] };
     const outer = drawnArea.getBoundingClientRect();
     const x = event.clientX - outer.x;
     const y = event.clientY - outer.y;
     for (const number of picture.blocks.keys()) {
       const box = picture.boxOf(map, number);
-      if (x >= box.x && x < box.x + box.width && y >= box.y - 20 && y < box.y + box.height + 20) return number;
+      if (x >= box.x && x < box.x + box.width && y >= box.y - 20 && y < box.y + box.height + 20) return { cell: number, line: [] };
     }
-    if (!geometry.rows) return -1;
+    if (!geometry.rows) return { cell: -1, line: [] };
     const top = root.querySelector(".tb-map-plot").getBoundingClientRect().y - outer.y;
     const row = Math.floor((y - top) / geometry.rowHeight);
     const column = Math.floor((x - geometry.left) / geometry.columnWidth);
-    if (row < 0 || row >= geometry.rows || column < 0 || column >= geometry.columns) return -1;
-    return map.grid[row * geometry.columns + column];
+    const inRows = row >= 0 && row < geometry.rows;
+    const inColumns = column >= 0 && column < geometry.columns;
+    const within = (cell) => (inRows && cell.row === row && x < geometry.left) || (inColumns && cell.column === column && y < top && y > top - geometry.columnsHeight);
+    const line = inRows && inColumns ? [] : map.cells.flatMap((cell, number) => (within(cell) ? [number] : []));
+    return { cell: inRows && inColumns ? map.grid[row * geometry.columns + column] : -1, line };
+  }
+
+  // Cells that a rectangle between two points of the window touches.
+  function between(from, to) {
+    const outer = drawnArea.getBoundingClientRect();
+    const [left, right] = [from.clientX, to.clientX].sort((a, b) => a - b).map((x) => x - outer.x);
+    const [top, bottom] = [from.clientY, to.clientY].sort((a, b) => a - b).map((y) => y - outer.y);
+    return state.map.cells.flatMap((_, number) => {
+      const box = picture.boxOf(state.map, number);
+      return box.x < right && box.x + box.width > left && box.y < bottom && box.y + box.height > top ? [number] : [];
+    });
   }
 
   function hideTip() {
@@ -130,8 +158,12 @@ function makeCursor(root, picture) {
   }
 
   function showTip(event) {
-    const number = cellUnder(event);
-    if (number < 0) return hideTip();
+    const { cell: number, line } = under(event);
+    if (number < 0) {
+      hideTip();
+      grid.style.cursor = line.length ? "pointer" : "";
+      return;
+    }
     if (number !== hovered) {
       hovered = number;
       grid.style.cursor = "pointer";
@@ -145,13 +177,33 @@ function makeCursor(root, picture) {
     tip.style.top = `${Math.max(4, top)}px`;
   }
 
-  grid.addEventListener("pointermove", (event) => event.pointerType === "mouse" && showTip(event));
+  const FAR = 6; // pixels; less is a click
+  let pressed = null; // where a mouse button went down, and what was marked then
+  let dragged = false;
+  grid.addEventListener("pointerdown", (event) => {
+    dragged = false;
+    if (!state.map || event.pointerType !== "mouse" || event.button) return;
+    pressed = { clientX: event.clientX, clientY: event.clientY, marked: event.shiftKey ? state.marked : [] };
+    grid.setPointerCapture(event.pointerId);
+  });
+  grid.addEventListener("pointermove", (event) => {
+    if (event.pointerType !== "mouse") return;
+    if (pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) > FAR) dragged = true;
+    if (!pressed || !dragged) return showTip(event);
+    hideTip();
+    shared.change({ marked: [...new Set([...pressed.marked, ...between(pressed, event)])] });
+  });
+  for (const end of ["pointerup", "pointercancel"]) grid.addEventListener(end, () => (pressed = null));
   grid.addEventListener("pointerleave", hideTip);
   grid.addEventListener("click", (event) => {
-    const number = cellUnder(event);
-    if (number < 0) return;
-    at = number;
-    choose(number);
+    if (dragged) return;
+    const { cell, line } = under(event);
+    const more = event.shiftKey || event.ctrlKey || event.metaKey;
+    if (cell >= 0) at = cell;
+    if (line.length) shared.change({ marked: more ? [...new Set([...state.marked, ...line])] : line });
+    else if (cell >= 0 && more) add([cell]);
+    else if (cell >= 0) choose(cell);
+    else shared.change({ marked: [] });
   });
   addEventListener("scroll", hideTip, { passive: true, capture: true });
 
@@ -174,7 +226,7 @@ function makeCursor(root, picture) {
   function update() {
     if (hovered >= 0) fillTip();
     const label = `${MEASURES[state.mode].label} by layer and module, keeping the largest ${density(state.share)}. `;
-    grid.setAttribute("aria-label", `${label}Arrow keys move, Enter opens a cell; the same numbers are in the table.`);
+    grid.setAttribute("aria-label", `${label}Arrow keys move, Enter opens a cell, space and Shift with arrows select several; the same numbers are in the table.`);
   }
 
   return { renew, mark, update };

@@ -9,16 +9,14 @@ function csvField(text) {
 }
 
 function csvOf(map, share) {
-  const place = placeOf(map, share);
-  const chance = chanceAt(map, place);
   const lines = [["layer", "module", "weights", "density", ...MAP_CURVES, "conflict_of_contested", "chance"]];
   map.cells.forEach((cell, number) => {
-    const counts = countsOf(map, "cell", number, place);
+    const { counts, chance } = lookAt(map, "cell", number, share);
     lines.push([
       csvField(cell.row < 0 ? "" : map.rows[cell.row].title),
       csvField(cell.label),
       cell.numel,
-      shared.percent() / 100,
+      Math.round(shareOfCell(number, share) * 1e4) / 1e4,
       ...MAP_CURVES.map((name) => Math.round(counts[name])),
       rateOf(counts)?.toFixed(6) ?? "",
       rateOf(chance)?.toFixed(6) ?? "",

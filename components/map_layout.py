@@ -109,6 +109,11 @@ class Cell:
     module: str
     tensors: tuple[int, ...]
 
+    @property
+    def key(self) -> str:
+        """Its name in events and addresses; the same in every map that has it."""
+        return f"{self.stack}:{'' if self.layer is None else self.layer}:{self.module}"
+
 
 @dataclass(frozen=True)
 class Arrangement:

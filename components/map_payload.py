@@ -125,12 +125,11 @@ def _rows(arranged: Arrangement) -> list[dict[str, Any]]:
 def _cell(
     report: InterferenceReport, arranged: Arrangement, cell: Cell, shown: Sequence[int]
 ) -> dict[str, Any]:
-    layer = "" if cell.layer is None else str(cell.layer)
     label = arranged.columns[cell.column].label if cell.column >= 0 else cell.module
     return {
         "row": cell.row,
         "column": cell.column,
-        "key": f"{cell.stack}:{layer}:{cell.module}",
+        "key": cell.key,
         "label": label,
         "numel": sum(report.tensors[i].numel for i in cell.tensors),
         "tensors": [{"name": report.tensors[i].name, "numel": report.tensors[i].numel} for i in shown],

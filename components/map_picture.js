@@ -165,15 +165,13 @@ function makePicture(root) {
 
   // What every cell and row shows at a density.
   picture.values = (map, mode, share) => {
-    const place = placeOf(map, share);
-    const chance = chanceAt(map, place);
-    const { of } = MEASURES[mode];
-    const counts = map.cells.map((cell, number) => countsOf(map, "cell", number, place));
+    const { of, whole } = MEASURES[mode];
+    const cells = map.cells.map((cell, number) => lookAt(map, "cell", number, share));
+    const rows = map.rows.map((row, number) => lookAt(map, "row", number, share));
     return {
-      chance,
-      cells: counts.map((one) => of(one, chance)),
-      solid: counts.map((one) => one[MEASURES[mode].whole] >= FEW),
-      rows: map.rows.map((row, number) => of(countsOf(map, "row", number, place), chance)),
+      cells: cells.map(({ counts, chance }) => of(counts, chance)),
+      solid: cells.map(({ counts }) => counts[whole] >= FEW),
+      rows: rows.map(({ counts, chance }) => of(counts, chance)),
     };
   };
 

@@ -12,10 +12,10 @@ function makeScrubber(root) {
 
   function curves(map) {
     const { rate } = MEASURES[state.mode];
-    const steps = Array.from({ length: map.steps }, (_, low) => ({ low, part: 0 }));
+    const steps = map.density.map((share) => lookAt(map, "all", 0, share));
     return [
-      steps.map((place) => rate(countsOf(map, "all", 0, place))),
-      steps.map((place) => rate(chanceAt(map, place))),
+      steps.map(({ counts }) => rate(counts)),
+      steps.map(({ chance }) => rate(chance)),
     ];
   }
 
@@ -29,7 +29,7 @@ function makeScrubber(root) {
   function mark() {
     if (!state.map) return;
     curve.mark(state.share);
-    const value = MEASURES[state.mode].rate(countsOf(state.map, "all", 0, placeOf(state.map, state.share)));
+    const value = MEASURES[state.mode].rate(lookAt(state.map, "all", 0, state.share).counts);
     line.setAttribute("aria-valuenow", shared.percent());
     line.setAttribute("aria-valuetext", `${density(state.share)} kept: ${finely(value)} ${unit()}`);
   }

@@ -74,6 +74,30 @@ function chanceAt(map, place) {
   return found;
 }
 
+// The density of a cell: its own where the recipe gives it one, else everybody's.
+const shareOfCell = (number, share) => shared.state.own.density.get(number) ?? share;
+
+// { counts, chance } of a cell, a row, or all, while everybody's density is `share`.
+function lookAt(map, kind, series, share) {
+  if (kind === "cell" || !shared.state.own.density.size) {
+    const place = placeOf(map, kind === "cell" ? shareOfCell(series, share) : share);
+    return { counts: countsOf(map, kind, series, place), chance: chanceAt(map, place) };
+  }
+  const [counts, chance] = [{ numel: 0 }, { numel: 1 }];
+  for (const name of MAP_CURVES) counts[name] = chance[name] = 0;
+  map.cells.forEach((cell, number) => {
+    if (kind === "row" && cell.row !== series) return;
+    const one = lookAt(map, "cell", number, share);
+    counts.numel += cell.numel;
+    for (const name of MAP_CURVES) {
+      counts[name] += one.counts[name];
+      chance[name] += cell.numel * one.chance[name];
+    }
+  });
+  for (const name of MAP_CURVES) chance[name] /= Math.max(counts.numel, 1);
+  return { counts, chance };
+}
+
 // Of what a conflict rate is a share: [counts' key, words].
 const BASES = {
   contested: ["contested", "contested weights"],
@@ -135,11 +159,17 @@ const FAMILIES = {
 const measureOf = ({ family, base }) => (MEASURES[family] ? family : `${family} of ${base}`);
 
 // Listeners are told once per frame, with the set of what has changed: "map", "share", "mode", "fitted", "cell", "picked",
-// "tuning".
+// "tuning", "marked", "own".
 function makeMapState() {
   const listeners = new Set();
   const changed = new Set();
-  const state = { map: null, share: 0.2, mode: "conflict of contested", family: "conflict", base: "contested", fitted: true, cell: -1, picked: null, tuning: null, heldUntil: 0 };
+  const state = {
+    map: null, share: 0.2,
+    mode: "conflict of contested", family: "conflict", base: "contested", fitted: true, cell: -1, picked: null, tuning: null,
+    marked: [], // cells to edit together
+    own: { density: new Map(), weight: new Map(), fixed: "" }, // what the recipe says of single cells
+    heldUntil: 0,
+  };
   let frame = 0;
 
   function tell() {

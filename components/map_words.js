@@ -67,6 +67,16 @@ function cellFacts(map, number, counts) {
   return `${counted(cell.numel, "weight")} in ${counted(cell.count, "tensor")}.${few}`;
 }
 
+// What the recipe says of this cell alone.
+function ownWords(map, number) {
+  const { density: densities, weight } = shared.state.own;
+  const said = densities.has(number) ? [`density ${density(densities.get(number))}`] : [];
+  for (const [model, value] of Object.entries(weight.get(number) ?? {})) {
+    said.push(`weight of ${map.models[model]?.name ?? "a model"} ${value}`);
+  }
+  return said.length ? ` Its own: ${said.join(", ")}.` : "";
+}
+
 const FEW = 100; // contested weights; below this a rate is mostly luck, and does not stretch the colours
 
 // "layers 6–8": the layers around the lowest (or highest) value that are nearer to it than to the middle of the range.
@@ -96,24 +106,24 @@ function extremeLayers(map, values, lowest) {
 
 // The cell whose conflict rate is farthest above chance, among those where enough weights meet; -1 where none meet.
 function standsOut(map, share) {
-  const place = placeOf(map, share);
-  const chance = rateOf(chanceAt(map, place)) ?? 0;
   const found = map.cells
-    .map((_, number) => ({ number, counts: countsOf(map, "cell", number, place) }))
+    .map((_, number) => ({ number, ...lookAt(map, "cell", number, share) }))
     .filter(({ counts }) => counts.contested > 0);
   const firm = found.filter(({ counts }) => counts.contested >= FEW);
-  const above = ({ counts }) => rateOf(counts) - chance;
+  const above = ({ counts, chance }) => rateOf(counts) - (rateOf(chance) ?? 0);
   return (firm.length ? firm : found).reduce((best, one) => (best && above(best) >= above(one) ? best : one), null)?.number ?? -1;
 }
 
 // The sentence above the map, as [text, isBold] parts.
 function sentence(map, mode, share) {
-  const place = placeOf(map, share);
-  const counts = countsOf(map, "all", 0, place);
-  const chance = chanceAt(map, place);
+  const { counts, chance } = lookAt(map, "all", 0, share);
   const { of, family, base, rate } = MEASURES[mode];
-  const rows = map.rows.map((row, number) => of(countsOf(map, "row", number, place), chance));
-  const parts = [["Keeping the largest "], [density(share), true]];
+  const rows = map.rows.map((row, number) => {
+    const one = lookAt(map, "row", number, share);
+    return of(one.counts, one.chance);
+  });
+  const own = shared.state.own.density.size;
+  const parts = [["Keeping the largest "], [density(share), true], [own ? ` (${counted(own, "cell")} aside)` : ""]];
   const add = (...more) => parts.push(...more);
   const where = (words, lowest) => {
     const layers = extremeLayers(map, rows, lowest);

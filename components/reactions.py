@@ -77,11 +77,12 @@ class Reactions:
         for event in (opened.then, page.draft.change):
             event(self.show_draft, [page.draft, page.run, page.owner, chosen, fitted], draft_shown, **QUICK)
             event(self.ask_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
+        conflict_map.edit(parts.map, page, parts.asked)
         parts.map.download(self.download_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE)
         for event in (opened.then, page.run.change):
             event(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         page.run.change(lambda d, r: self.query(d, r), [page.draft, page.run], parts.link, **QUICK)
-        parts.moving.tick(self.look_at_map, [page.owner, parts.asked], map_shown, **QUICK)
+        parts.moving.tick(self.look_at_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
         parts.moving.tick(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         chosen.change(self.show_go, [page.draft, page.owner, chosen], go_shown, **QUICK)
         started = [page.run, page.notice, parts.moving]
@@ -140,24 +141,30 @@ class Reactions:
     ) -> tuple[Any, ...]:
         """(map, asked, timer) once the draft needs another map."""
         who = visitor(self.workspace, request)
-        return self._mapped(inspecting.ask(self.workspace, draft, runs.known_owner(owner), asked, who))
+        state = inspecting.ask(self.workspace, draft, runs.known_owner(owner), asked, who)
+        return self._mapped(state, draft, asked)
 
     def download_for_map(
         self, draft: Draft, owner: str, asked: inspecting.Asked, request: gr.Request
     ) -> tuple[Any, ...]:
         """(map, asked, timer) once the visitor wants the draft's models downloaded."""
         owner, who = runs.known_owner(owner), visitor(self.workspace, request)
-        return self._mapped(inspecting.ask(self.workspace, draft, owner, asked, who, download=True))
+        state = inspecting.ask(self.workspace, draft, owner, asked, who, download=True)
+        return self._mapped(state, draft, asked)
 
-    def look_at_map(self, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
+    def look_at_map(self, draft: Draft, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
         """(map, asked, timer) while an inspection runs."""
-        return self._mapped(inspecting.look(self.workspace, runs.known_owner(owner), asked))
+        state = inspecting.look(self.workspace, runs.known_owner(owner), asked)
+        return (gr.skip(), gr.skip(), gr.skip()) if state is None else self._mapped(state, draft, asked)
 
-    def _mapped(self, state: inspecting.MapState | None) -> tuple[Any, ...]:
+    def _mapped(
+        self, state: inspecting.MapState | None, draft: Draft, asked: inspecting.Asked
+    ) -> tuple[Any, ...]:
+        shown = conflict_map.shown(state, draft, asked)
         if state is None:
-            return gr.skip(), gr.skip(), gr.skip()
+            return shown, gr.skip(), gr.skip()
         moving = gr.Timer(LOOK_EVERY) if state.asked.get("job") else gr.skip()
-        return conflict_map.update(state), state.asked, moving
+        return shown, state.asked, moving
 
     # Runs ---------------------------------------------------------------------------------------------------------
 

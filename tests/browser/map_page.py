@@ -65,6 +65,12 @@ def made_up_report(names: list[str], *, seed: int = 0, entries: int = 4000) -> I
 def map_page(state: Callable[[], MapState]) -> gr.Blocks:
     """A page that shows what `state` answers when it is opened."""
     draft = Draft.of(read_recipe(RECIPE))
+
+    def answer(held: Draft) -> tuple[Any, Any]:
+        now = state()
+        asked = {"names": tuple(t.name for t in now.report.tensors)} if now.report is not None else {}
+        return conflict_map.shown(now, held, asked), asked
+
     with gr.Blocks(title="Map", analytics_enabled=False, fill_width=True) as demo:
         page = pages.build(draft)
         with gr.Row(elem_classes=["tb-page"]):
@@ -81,11 +87,19 @@ def map_page(state: Callable[[], MapState]) -> gr.Blocks:
         page.draft.change(lambda held: held.text, page.draft, said, **pages.QUICK)
         the_map.download(lambda: "download", None, said, **pages.QUICK)
         renew = gr.Button("Renew", elem_id="renew")
-        renew.click(lambda: conflict_map.update(state()), None, the_map, **pages.QUICK)
+        asked = gr.State({})
+        conflict_map.edit(the_map, page, asked)
+        page.draft.change(
+            lambda held, names: conflict_map.shown(None, held, names),
+            [page.draft, asked],
+            the_map,
+            **pages.QUICK,
+        )
+        renew.click(lambda held: answer(held), page.draft, [the_map, asked], **pages.QUICK)
         demo.load(
-            lambda redraws: (conflict_map.update(state()), redraws + 1),
-            page.redraw,
-            [the_map, page.redraw],
+            lambda held, redraws: (*answer(held), redraws + 1),
+            [page.draft, page.redraw],
+            [the_map, asked, page.redraw],
             **pages.CHANGE,
         )
     return demo

@@ -356,6 +356,67 @@ def test_the_chosen_cell_survives_a_new_map_a_reload_and_other_words_in_the_addr
     expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 4 · attn.v")
 
 
+# Editing cells ------------------------------------------------------------------------------------------------------
+
+
+def test_cells_are_selected_by_mouse_and_keys_and_edited_together(
+    map_on: Page, report: InterferenceReport
+) -> None:
+    count = map_on.locator(".tb-edit-count")
+    expect(count).to_be_hidden()
+    map_on.mouse.click(*cell_at(map_on, 1, 2))
+    expect(count).to_have_text("1 cell")
+    map_on.keyboard.down("Shift")
+    map_on.mouse.click(*cell_at(map_on, 3, 2))
+    map_on.keyboard.up("Shift")
+    expect(count).to_have_text("2 cells")
+    number = map_on.get_by_label("Density of the selected cells, exact number")
+    number.fill("60")
+    number.press("Enter")
+    draft = map_on.locator("#draft textarea")
+    expect(draft).to_have_value(re.compile("filter: model.layers.1.mlp.up_proj."))
+    expect(map_on.locator(".tb-map-say")).to_contain_text("(2 cells aside)")
+    for layer, percent in ((1, 60), (2, 20), (3, 60)):
+        _, contested, conflicted, _ = sums(of(report, layer, "mlp.up_proj"), percent)
+        assert heat(map_on)[layer][2] == pytest.approx(conflicted / contested, abs=1e-6)
+    map_on.get_by_role("button", name="Undo", exact=True).click()
+    expect(draft).not_to_have_value(re.compile("filter"))
+    expect(map_on.locator(".tb-map-say")).not_to_contain_text("aside")
+    map_on.locator(".tb-map-grid").focus()
+    map_on.keyboard.press("Escape")
+    expect(count).to_be_hidden()
+    map_on.keyboard.press("Shift+ArrowDown")
+    expect(count).to_have_text("2 cells")
+
+
+def test_a_rectangle_and_a_row_label_select_what_they_cover(map_on: Page) -> None:
+    map_on.mouse.move(*cell_at(map_on, 3, 0))
+    map_on.mouse.down()
+    map_on.mouse.move(*cell_at(map_on, 4, 1))
+    map_on.mouse.move(*cell_at(map_on, 5, 2))
+    map_on.mouse.up()
+    expect(map_on.locator(".tb-edit-count")).to_have_text("9 cells")
+    rows = map_on.locator(".tb-map-rows span").nth(4).bounding_box()
+    map_on.mouse.click(rows["x"] + rows["width"] / 2, rows["y"] + rows["height"] / 2)
+    expect(map_on.locator(".tb-edit-count")).to_have_text("4 cells")
+    weight = map_on.get_by_label("Weight in the selected cells, exact number")
+    map_on.get_by_label("Whose weight").select_option(label="tops")
+    weight.fill("0.5")
+    weight.press("Enter")
+    expect(map_on.locator("#draft textarea")).to_have_value(
+        re.compile(r"filter: model\.layers\.4\.\n +value: 0\.5")
+    )
+    map_on.get_by_role("button", name="Reset", exact=True).click()
+    expect(map_on.locator("#draft textarea")).not_to_have_value(re.compile("filter"))
+
+
+def test_a_trim_over_the_whole_model_says_why_cells_have_no_density(map_on: Page) -> None:
+    map_on.locator("#trim_scope").get_by_role("radio", name="Model").check()
+    map_on.mouse.click(*cell_at(map_on, 1, 2))
+    expect(map_on.locator(".tb-edit-fixed")).to_contain_text("over the whole model")
+    expect(map_on.get_by_label("Density of the selected cells", exact=True)).to_be_hidden()
+
+
 # States -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,73 @@
+"""What the page is told of edited cells, and what the browser may ask for: nothing of it is believed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from components.map_editing import edit_cells, own_settings
+from components.map_layout import arrange
+from merge_core.errors import UserError
+from merge_core.recipe import read_recipe
+
+NAMES = [
+    "embed.weight",
+    *(
+        f"layers.{n}.{m}.{p}"
+        for n in (0, 1, 11)
+        for m in ("q_proj", "mlp.up_proj")
+        for p in ("weight", "bias")
+    ),
+]
+RECIPE = read_recipe("""
+merge_method: ties
+base_model: ./base
+models:
+  - {model: ./a, parameters: {weight: 1.0}}
+  - {model: ./b, parameters: {weight: 0.5}}
+parameters: {density: 0.2}
+""")
+KEYS = [cell.key for cell in arrange(NAMES).cells]
+CELL = "layers:1:mlp.up_proj"
+
+
+def test_an_edited_cell_is_told_by_its_key_with_its_settings() -> None:
+    edited = edit_cells(RECIPE, NAMES, {"cells": [CELL], "density": 0.6})
+    edited = edit_cells(edited, NAMES, {"cells": [CELL], "model": "./b", "weight": 0.9})
+    said = json.loads(own_settings(edited, NAMES))
+    assert CELL in KEYS
+    assert said["density"] == {CELL: 0.6}
+    assert said["weight"] == {CELL: {"1": 0.9}}
+    assert said["models"] == [{"spelled": "./a", "weight": 1.0}, {"spelled": "./b", "weight": 0.5}]
+    assert edit_cells(edited, NAMES, {"cells": [CELL], "reset": True}) == RECIPE
+
+
+def test_a_recipe_without_edits_says_nothing_of_cells() -> None:
+    said = json.loads(own_settings(RECIPE, NAMES))
+    assert (said["density"], said["weight"], said["fixed"]) == ({}, {}, "")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {},
+        None,
+        {"cells": None, "density": 0.5},
+        {"cells": ["<script>"], "density": 0.5},
+        {"cells": [CELL], "density": "much"},
+        {"cells": [CELL], "density": float("nan")},
+        {"cells": [CELL]},
+        {"cells": [CELL], "weight": 1, "model": "./nobody"},
+        {"cells": [CELL], "weight": None, "model": "./a"},
+    ],
+)
+def test_an_edit_that_makes_no_sense_is_refused_in_words(edit: object) -> None:
+    with pytest.raises(UserError):
+        edit_cells(RECIPE, NAMES, edit)  # type: ignore[arg-type]
+
+
+def test_a_density_is_kept_between_one_percent_and_all() -> None:
+    for asked, kept in ((0, 0.01), (7, 1.0)):
+        said = json.loads(own_settings(edit_cells(RECIPE, NAMES, {"cells": [CELL], "density": asked}), NAMES))
+        assert said["density"] == {CELL: kept}
