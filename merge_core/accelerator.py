@@ -33,7 +33,8 @@ def torch_device(name: str) -> torch.device:
     """
     if not torch.cuda.is_available():
         raise UserError(
-            f"There is no {name} device here that torch can use.", "Leave out --device: the processor does as well."
+            f"There is no {name} device here that torch can use.",
+            "Leave out --device: the processor does as well.",
         )
     return torch.device(name)
 
@@ -107,10 +108,18 @@ class TorchReader(VectorReader):
         rows = self._rows_of(piece.tensor)
         for row, spec in enumerate(rows.specs):
             width = STORED_AS[spec.dtype].itemsize
-            raw = rows.files[row].entries(spec.offset + start * width, (stop - start) * width, np.dtype(np.uint8))
+            adapted = rows.deltas[row] is not None
+            if adapted:
+                raw = self._copy(piece.tensor, row, start, stop).view(np.uint8)
+            else:
+                raw = rows.files[row].entries(
+                    spec.offset + start * width, (stop - start) * width, np.dtype(np.uint8)
+                )
             host = torch.empty(raw.size, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
             host.numpy()[:] = raw
-            sent.append(host.to(self._device, non_blocking=True).view(VIEWED_AS[spec.dtype]))
+            sent.append(
+                host.to(self._device, non_blocking=True).view(VIEWED_AS["F32" if adapted else spec.dtype])
+            )
         rows.release(start, stop)
         return sent
 

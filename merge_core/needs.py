@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merge_core.checkpoint import Checkpoint
+from merge_core.checkpoint.lora import parts_of
 from merge_core.errors import UserError
 from merge_core.recipe import ModelRef
 
@@ -46,9 +47,8 @@ def needs_of(
         hub: where those were opened that are not here; None uses the default client, made only if it is needed.
         output: bytes, see `preflight.Verdict.bytes_out`.
     """
-    absent = {
-        str(c.ref).partition("@")[0] + f"@{c.commit}": c for c in checkpoints.values() if c.root is None
-    }
+    parts = [part for checkpoint in checkpoints.values() for part in parts_of(checkpoint)]
+    absent = {f"{ModelRef.parse(p.ref).path}@{p.commit}": p for p in parts if p.root is None}
     if absent and hub is None:
         from merge_core.hub import HubClient
 

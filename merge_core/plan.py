@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,8 +97,8 @@ class MergePlan:
 
     @property
     def commits(self) -> dict[str, str | None]:
-        """Each checkpoint as the recipe spells it → its Hub commit, None for a folder."""
-        return {c.ref: c.commit for c in (*self.models, *([self.base] if self.base else []))}
+        """Each checkpoint, and each adapter, as the recipe spells it → its Hub commit, None for a folder."""
+        return commits_of((*self.models, *([self.base] if self.base else [])))
 
     @property
     def bytes_in(self) -> int:
@@ -178,7 +178,7 @@ def make_plan(
                 repeats=repeated_embedding(template, name),
             )
         )
-    commits = {c.ref: c.commit for c in checkpoints.values()}
+    commits = commits_of(checkpoints.values())
     ordered = replace(recipe, models=tuple(entries[i] for i in order))
     metadata = {"format": "pt", "merge": write_recipe(published_recipe(ordered, commits))}
     stored = [Stored(t.name, t.dtype, t.shape, t.nbytes) for t in tensors]
@@ -195,6 +195,16 @@ def make_plan(
     )
     _require_one_model_scope(plan)
     return plan
+
+
+def commits_of(checkpoints: Iterable[Checkpoint]) -> dict[str, str | None]:
+    """Each checkpoint, and each adapter, as the recipe spells it → its Hub commit, None for a folder."""
+    found = {}
+    for checkpoint in checkpoints:
+        found[checkpoint.ref] = checkpoint.commit
+        if checkpoint.adapted is not None:
+            found[checkpoint.adapted.adapter.ref] = checkpoint.adapted.adapter.commit
+    return found
 
 
 def _source(checkpoint: Checkpoint, name: str) -> TensorSpec:

@@ -53,9 +53,6 @@ def examine(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Verdi
         recipe: a checked recipe.
         checkpoints: an opened checkpoint for every reference of the recipe.
     """
-    adapters = tuple(_adapters(recipe))
-    if adapters:
-        return Verdict(adapters, recipe.notes)
     first = template_ref(recipe)
     template = checkpoints[first]
     others = {ref: checkpoints[ref] for ref in recipe.refs() if ref != first and _is_merged(recipe, ref)}
@@ -116,15 +113,6 @@ def bytes_out(recipe: Recipe, template: Checkpoint) -> int:
 def _is_merged(recipe: Recipe, ref: ModelRef) -> bool:
     """False for a base that the method does not read."""
     return any(entry.ref == ref for entry in recipe.models)
-
-
-def _adapters(recipe: Recipe) -> Iterator[UserError]:
-    for ref in recipe.refs():
-        if ref.lora:
-            yield UserError(
-                f"{ref} applies an adapter, which Tiebreak does not do yet.",
-                f"Merge {ref.lora} into {ref.path} first, and name the result here.",
-            )
 
 
 def _layers(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Iterator[UserError]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from merge_core.checkpoint import Checkpoint, open_checkpoint
 from merge_core.needs import Needs, needs_of, require_room
 from merge_core.pace import DOWNLOAD, remember
-from merge_core.plan import SHARD_BYTES, MergePlan, make_plan
+from merge_core.plan import SHARD_BYTES, MergePlan, commits_of, make_plan
 from merge_core.preflight import examine
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef, Recipe
@@ -92,7 +92,7 @@ def fetch(
 
 def pinned(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Recipe:
     """The recipe of exactly these checkpoints: every Hub model at the commit it was opened at."""
-    return pinned_recipe(recipe, {str(ref): checkpoint.commit for ref, checkpoint in checkpoints.items()})
+    return pinned_recipe(recipe, commits_of(checkpoints.values()))
 
 
 def require_room_for(needs: Needs, out: Path | None) -> None:

@@ -53,8 +53,19 @@ class Stated:
 
 def stated(checkpoint: Checkpoint) -> Stated:
     """What the model's card says; nothing where there is none, or none that can be read."""
+    if checkpoint.adapted is not None:
+        return _of_both(stated(checkpoint.adapted.base), stated(checkpoint.adapted.adapter), checkpoint)
     text = checkpoint.start_of(CARD, LARGEST_CARD)
     return Stated() if text is None else read_card(text)
+
+
+def _of_both(base: Stated, adapter: Stated, checkpoint: Checkpoint) -> Stated:
+    """What an adapter's card says; its own settings name its base where the card does not."""
+    assert checkpoint.adapted is not None
+    trained_on = checkpoint.adapted.adapter.config.get("base_model_name_or_path")
+    named = isinstance(trained_on, str) and _REPOSITORY.fullmatch(trained_on)
+    bases = adapter.bases or ((str(trained_on),) if named else ())
+    return Stated(adapter.licence or base.licence, bases)
 
 
 @lru_cache(maxsize=256)

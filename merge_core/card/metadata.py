@@ -34,7 +34,8 @@ def front_matter(
     plan: MergePlan, title: str, parents: Sequence[PublishedModel], licence: Licence, scores: Sequence[Score]
 ) -> str:
     """The metadata between its two lines of dashes."""
-    on_hub = list(dict.fromkeys(parent.name for parent in parents if parent.on_hub))
+    parts = [part for parent in parents for part in parent.parts]
+    on_hub = list(dict.fromkeys(part.name for part in parts if part.on_hub))
     task = pipeline_tag(plan.template.config)
     metadata: dict[str, Any] = {}
     if on_hub:  # the Hub refuses names that are no repositories

@@ -26,6 +26,8 @@ RECIPE_FILE = "mergekit_config.yml"  # the engine writes it beside the weights
 
 def shown(model: PublishedModel) -> str:
     """A model's name: with a link where everybody can follow it."""
+    if model.adapter is not None:
+        return " with the adapter ".join(shown(part) for part in model.parts)
     if not model.on_hub:
         return code(model.name)
     return f"[{code(model.name)}]({HUB}/{model.name}/tree/{model.commit})"
@@ -135,7 +137,8 @@ def limits_section(plan: MergePlan, template: PublishedModel, scores: Sequence[S
 
 def reproduce_section(parents: Sequence[PublishedModel]) -> str:
     """One command that makes these weights again."""
-    local = [code(parent.name) for parent in parents if not parent.on_hub]
+    parts = [part for parent in parents for part in parent.parts]
+    local = [code(name) for name in dict.fromkeys(part.name for part in parts if not part.on_hub)]
     folders = f" and the folder{'s' * (len(local) > 1)} {listed(local)}" if local else ""
     where = f"{code(RECIPE_FILE)}{folders} lie{'s' * (not local)}"
     return f"## Reproduce\n\nWith Tiebreak {__version__}, run where {where}:\n\n" + block(
@@ -150,6 +153,8 @@ def _averaged(plan: MergePlan) -> str:
 
 
 def _commit(model: PublishedModel) -> str:
+    if model.adapter is not None:
+        return listed([_commit(part) for part in model.parts])
     return code(model.commit) if model.commit is not None else "not on the Hub"
 
 

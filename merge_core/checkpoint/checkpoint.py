@@ -9,6 +9,40 @@ from typing import Any
 
 from merge_core.checkpoint.safetensors import TensorSpec
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A change of one tensor: scale · B·A, or its transpose.
+
+    Args:
+        a: [rank, inputs…]; for an embedding [rank, tokens].
+        b: [outputs, rank]; for an embedding [width, rank].
+        scale: what the product is multiplied by.
+        transposed: the tensor is stored as inputs × outputs.
+    """
+
+    a: TensorSpec
+    b: TensorSpec
+    scale: float
+    transposed: bool
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What an adapted model is made of.
+
+    Args:
+        base: the model.
+        adapter: the adapter, opened as it is stored.
+        deltas: what it adds, by the base's tensor.
+    """
+
+    base: Checkpoint
+    adapter: Checkpoint
+    deltas: Mapping[str, LowRank]
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -25,6 +59,8 @@ class Checkpoint:
             each file that counts.
         gated: on the Hub, its files are open only to accounts that its owner has let in.
         contents: what tells a file's content apart, by its name, where that is known without reading it.
+        adapted: for a model with an adapter applied; `specs` and `root` are then its base's, but for tensors that the
+            adapter replaces.
         fetch_start: `fetch_start(name, most)` answers the first bytes of a file that lies on the Hub alone, or None.
     """
 
@@ -37,6 +73,7 @@ class Checkpoint:
     identity: str
     gated: bool = field(default=False, compare=False)
     contents: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    adapted: Adapted | None = None
     fetch_start: Callable[[str, int], bytes | None] | None = field(default=None, compare=False, repr=False)
 
     def start_of(self, name: str, most: int) -> bytes | None:
@@ -70,4 +107,6 @@ class Checkpoint:
     def path(self, spec: TensorSpec) -> Path:
         """The weight file on this machine that holds `spec`."""
         assert self.root is not None, f"{self.ref} has not been downloaded"
+        if self.adapted is not None and spec.file == ADAPTER_WEIGHTS:
+            return self.adapted.adapter.path(spec)
         return self.root / spec.file

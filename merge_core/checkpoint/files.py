@@ -7,17 +7,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from merge_core.checkpoint.checkpoint import ADAPTER_WEIGHTS
 from merge_core.errors import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 
 LARGEST_JSON = 100_000_000  # bytes; an index of a million tensors takes less
 
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
 _PICKLES = re.compile(r".*\.(bin|pt|pth|ckpt|pkl|pickle)")
-_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+_ADAPTERS = (ADAPTER_WEIGHTS, "adapter_model.bin")
 
 _COMPANION_ENDINGS = (".json", ".txt", ".jinja", ".model", ".tiktoken", ".bpe", ".spm")
 _LEGAL = re.compile(r"(licen[cs]e|notice|copying|use_policy).*", re.IGNORECASE)
@@ -73,6 +75,33 @@ def weight_files(names: Iterable[str], ref: str) -> tuple[str, ...]:
     return _numbered(found, ref)
 
 
+def adapter_files(names: Iterable[str], ref: str) -> tuple[str, ...]:
+    """The weight file of an adapter.
+
+    Args:
+        names: all files at the top of the adapter's folder.
+        ref: its name, for errors.
+
+    Raises:
+        UserError: there is no adapter in PEFT's form, or only a pickle.
+    """
+    names = set(names)
+    if ADAPTER_CONFIG not in names:
+        what = "a full model" if CONFIG in names else f"no adapter: it has no {ADAPTER_CONFIG}"
+        raise UserError(f"{ref} is {what}.", "After `+` comes a LoRA adapter in PEFT's form.")
+    if ADAPTER_WEIGHTS not in names:
+        pickled = (
+            " only as a pickle, which can run code when it is opened"
+            if names & set(_ADAPTERS)
+            else " nowhere"
+        )
+        raise UserError(
+            f"{ref} has the adapter's weights{pickled}.",
+            "Save it again with PEFT's `save_pretrained(folder, safe_serialization=True)`.",
+        )
+    return (ADAPTER_WEIGHTS,)
+
+
 def _numbered(found: list[str], ref: str) -> tuple[str, ...]:
     """Shards without an index: complete, or an error."""
     parts = [_NUMBERED.fullmatch(name) for name in found]
@@ -99,7 +128,7 @@ def _no_weights(names: set[str], ref: str) -> UserError:
     if names & set(_ADAPTERS):
         return UserError(
             f"{ref} is an adapter, not a full model.",
-            "Merge the adapter into its base first (PEFT's merge_and_unload), and name the result here.",
+            f"Write `base+{ref}`: the model that it was trained on, a plus, and the adapter.",
         )
     pickled = sorted(name for name in names if _PICKLES.fullmatch(name))
     if pickled:

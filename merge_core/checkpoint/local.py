@@ -10,9 +10,11 @@ from pathlib import Path
 from merge_core.checkpoint.assemble import assemble
 from merge_core.checkpoint.checkpoint import Checkpoint
 from merge_core.checkpoint.files import (
+    ADAPTER_CONFIG,
     CONFIG,
     INDEX,
     LARGEST_JSON,
+    adapter_files,
     is_companion,
     missing_shard,
     read_index,
@@ -23,13 +25,14 @@ from merge_core.checkpoint.safetensors import LENGTH_BYTES, TensorSpec, header_l
 from merge_core.errors import UserError
 
 
-def open_folder(root: Path, ref: str, commit: str | None = None) -> Checkpoint:
+def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: bool = False) -> Checkpoint:
     """The model in the folder `root`, from its headers alone.
 
     Args:
         root: a folder in Hugging Face form.
         ref: the model as its recipe spells it.
         commit: the Hub's commit it was downloaded from, which then is its identity.
+        adapter: open the adapter that lies there instead.
 
     Raises:
         UserError: there is no such folder, it holds no model, or its files contradict each other.
@@ -47,7 +50,8 @@ def open_folder(root: Path, ref: str, commit: str | None = None) -> Checkpoint:
             f"{ref} cannot be read: {error.strerror}.", "Make it readable, or pick another."
         ) from None
 
-    files = weight_files(names, ref)
+    settings = ADAPTER_CONFIG if adapter else CONFIG
+    files = adapter_files(names, ref) if adapter else weight_files(names, ref)
     weight_map = None
     if files == (INDEX,):
         weight_map = read_index(_read(root / INDEX, ref), ref)
@@ -56,15 +60,15 @@ def open_folder(root: Path, ref: str, commit: str | None = None) -> Checkpoint:
         if file not in names:
             raise missing_shard(ref, file)
     specs = assemble(ref, (_read_header(root, file, ref) for file in files), weight_map)
-    config = read_object(_read(root / CONFIG, ref), f"{ref}: {CONFIG}") if CONFIG in names else {}
+    config = read_object(_read(root / settings, ref), f"{ref}: {settings}") if settings in names else {}
     return Checkpoint(
         ref=ref,
         commit=commit,
         root=root,
         specs=specs,
-        files=_companions(root),
+        files=() if adapter else _companions(root),
         config=config,
-        identity=commit or _identity(root, [*files, *([CONFIG] if CONFIG in names else [])]),
+        identity=commit or _identity(root, [*files, *([settings] if settings in names else [])]),
     )
 
 

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from merge_core.checkpoint.assemble import assemble
 from merge_core.checkpoint.checkpoint import Checkpoint
 from merge_core.checkpoint.files import (
+    ADAPTER_CONFIG,
     CONFIG,
     INDEX,
     LARGEST_JSON,
+    adapter_files,
     is_companion,
     missing_shard,
     read_index,
@@ -26,7 +28,9 @@ AT_ONCE = 8
 Read = Callable[[str, int, int], bytes]
 
 
-def open_remote(ref: str, commit: str, sizes: Mapping[str, int], read: Read) -> Checkpoint:
+def open_remote(
+    ref: str, commit: str, sizes: Mapping[str, int], read: Read, *, adapter: bool = False
+) -> Checkpoint:
     """The model among the files `sizes`, from its headers alone.
 
     Args:
@@ -34,12 +38,14 @@ def open_remote(ref: str, commit: str, sizes: Mapping[str, int], read: Read) -> 
         commit: the commit the files are of.
         sizes: bytes of every file, by its path.
         read: `read(file, start, stop)` answers these bytes; called from several threads at once.
+        adapter: open the adapter among them instead.
 
     Raises:
         UserError: there is no model among them, or its files contradict each other.
     """
     top = [name for name in sizes if "/" not in name]
-    files = weight_files(top, ref)
+    settings = ADAPTER_CONFIG if adapter else CONFIG
+    files = adapter_files(top, ref) if adapter else weight_files(top, ref)
     weight_map = None
     if files == (INDEX,):
         weight_map = read_index(_whole(INDEX, sizes, read, ref), ref)
@@ -53,8 +59,9 @@ def open_remote(ref: str, commit: str, sizes: Mapping[str, int], read: Read) -> 
 
     with ThreadPoolExecutor(AT_ONCE, "headers") as threads:
         specs = assemble(ref, threads.map(header, files), weight_map)
-    config = read_object(_whole(CONFIG, sizes, read, ref), f"{ref}: {CONFIG}") if CONFIG in sizes else {}
-    companions = tuple(sorted(name for name in sizes if is_companion(name)))
+    has = settings in sizes
+    config = read_object(_whole(settings, sizes, read, ref), f"{ref}: {settings}") if has else {}
+    companions = () if adapter else tuple(sorted(name for name in sizes if is_companion(name)))
     return Checkpoint(ref, commit, None, specs, companions, config, identity=commit)
 
 

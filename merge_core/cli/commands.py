@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,6 +147,7 @@ def probe(arguments: Arguments) -> None:
 
     from merge_core.checkpoint import open_checkpoint
     from merge_core.cli.tables import scores_text
+    from merge_core.materialise import whole_folder
     from merge_core.probe import load_probe, run_probe
     from merge_core.recipe import ModelRef
 
@@ -157,8 +159,8 @@ def probe(arguments: Arguments) -> None:
             from merge_core.hub import HubClient
 
             checkpoint = HubClient().download(checkpoint, meter, stopped)
-        assert checkpoint.root is not None
-        scores = run_probe(checkpoint.root, probes, meter, stopped)
+        with whole_folder(checkpoint, Path(tempfile.gettempdir()), stopped) as folder:
+            scores = run_probe(folder, probes, meter, stopped)
     if arguments.json:
         _write(arguments.json, [asdict(score) for score in scores])
     print(scores_text(scores))

@@ -14,7 +14,8 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import WeakFileLock
 
 from merge_core.checkpoint import Checkpoint, open_folder
-from merge_core.checkpoint.files import INDEX, SINGLE, is_companion
+from merge_core.checkpoint.files import ADAPTER_CONFIG, INDEX, SINGLE, is_companion
+from merge_core.checkpoint.lora import is_adapter
 from merge_core.errors import UserError
 from merge_core.hub.listing import Listing, is_commit
 
@@ -41,6 +42,8 @@ def _folder(repo_id: str) -> Path:
 def needed_files(checkpoint: Checkpoint, listing: Listing) -> list[str]:
     """The files of a repository that a merge reads or takes over, the weights first."""
     weights = list(dict.fromkeys(spec.file for spec in checkpoint.specs.values()))
+    if is_adapter(checkpoint):
+        return [*weights, ADAPTER_CONFIG, *([CARD] if CARD in listing.files else [])]
     others = [name for name in listing.files if is_companion(name) or name == CARD]
     index = [INDEX] if INDEX in listing.files and weights != [SINGLE] else []
     return list(dict.fromkeys([*weights, *index, *sorted(others)]))
@@ -61,7 +64,9 @@ def bytes_to_fetch(files: Iterable[str], listing: Listing) -> int:
     return sum(size for blob, size in wanted.items() if not (blobs / blob).exists())
 
 
-def open_without_hub(repo_id: str, revision: str | None, ref: str) -> Checkpoint | None:
+def open_without_hub(
+    repo_id: str, revision: str | None, ref: str, *, adapter: bool = False
+) -> Checkpoint | None:
     """What the cache holds of a revision, for when the Hub cannot be reached; None where that is no whole model."""
     commit = revision if is_commit(revision) else None
     if commit is None:
@@ -72,13 +77,13 @@ def open_without_hub(repo_id: str, revision: str | None, ref: str) -> Checkpoint
             return None
     if commit is None or not is_commit(commit):
         return None
-    return open_snapshot(snapshot(repo_id, commit), ref, commit)
+    return open_snapshot(snapshot(repo_id, commit), ref, commit, adapter=adapter)
 
 
-def open_snapshot(folder: Path, ref: str, commit: str) -> Checkpoint | None:
+def open_snapshot(folder: Path, ref: str, commit: str, *, adapter: bool = False) -> Checkpoint | None:
     """The model in a snapshot; None where there is none, or not all of its weights."""
     try:
-        return open_folder(folder, ref, commit) if folder.is_dir() else None
+        return open_folder(folder, ref, commit, adapter=adapter) if folder.is_dir() else None
     except UserError:
         return None
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from merge_core.checkpoint import Checkpoint
+from merge_core.checkpoint.lora import adapt, is_adapter, parts_of
 from merge_core.checkpoint.remote import open_remote
 from merge_core.errors import UserError
 from merge_core.hub import account, cache, search
@@ -26,7 +27,7 @@ from merge_core.recipe import ModelRef
 KEPT = 32  # checkpoints whose headers are remembered
 KEPT_BYTES = 1 << 18  # of a small file that is remembered with them
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, bool]
 
 
 class HubClient:
@@ -91,8 +92,8 @@ class HubClient:
         ):
             return self._session.read(listing.repo_id, listing.commit, file, 0, found.size)
 
-    def checkpoint(self, ref: ModelRef) -> Checkpoint:
-        """The model at the commit that `ref` means now, from its headers alone.
+    def checkpoint(self, ref: ModelRef, *, adapter: bool = False) -> Checkpoint:
+        """The model, or the adapter, at the commit that `ref` means now, from its headers alone.
 
         Its `root` is set where all that is needed of it lies in the Hugging Face cache already.
 
@@ -101,15 +102,17 @@ class HubClient:
                 does not hold it.
         """
         if self._cache_first:
-            whole = open_whole(ref.path, ref.revision, str(replace(ref, lora=None)))
+            whole = open_whole(ref.path, ref.revision, str(replace(ref, lora=None)), adapter=adapter)
             if whole is not None:
                 return whole
         try:
-            return self._open(ref)[1]
+            return self._open(ref, adapter)[1]
         except Unreachable:
             if on_space():  # the cache there holds what other visitors may read
                 raise
-            found = cache.open_without_hub(ref.path, ref.revision, str(replace(ref, lora=None)))
+            found = cache.open_without_hub(
+                ref.path, ref.revision, str(replace(ref, lora=None)), adapter=adapter
+            )
             if found is None:
                 raise
             return found
@@ -121,10 +124,13 @@ class HubClient:
         cancelled: CancelCheck | None = None,
     ) -> Checkpoint:
         """The same checkpoint with its files on this machine; see `merge_core.hub.download.download`."""
+        if checkpoint.adapted is not None:
+            base, adapter = (self.download(part, progress, cancelled) for part in parts_of(checkpoint))
+            return adapt(base, adapter, checkpoint.ref)
         if checkpoint.root is not None or checkpoint.commit is None:
             return checkpoint
         ref = ModelRef.parse(checkpoint.ref)
-        listing, _ = self._open(ModelRef(ref.path, checkpoint.commit))
+        listing, _ = self._open(ModelRef(ref.path, checkpoint.commit), is_adapter(checkpoint))
         here = download(self._session, checkpoint, listing, progress, cancelled)
         cache.remember_revision(ref.path, ref.revision, listing.commit)
         return here
@@ -134,10 +140,11 @@ class HubClient:
         return account.namespaces(self._session)
 
     def bytes_to_fetch(self, checkpoint: Checkpoint) -> int:
-        """What `download` would fetch of a checkpoint that was opened here."""
+        """What `download` would fetch of a checkpoint, not an adapted one, that was opened here."""
         if checkpoint.root is not None or checkpoint.commit is None:
             return 0
-        listing, _ = self._open(ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit))
+        ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
+        listing, _ = self._open(ref, is_adapter(checkpoint))
         return cache.bytes_to_fetch(cache.needed_files(checkpoint, listing), listing)
 
     def publish(
@@ -154,22 +161,22 @@ class HubClient:
             self._session, folder, repo_id, private=private, pull_request=pull_request, progress=progress
         )
 
-    def _open(self, ref: ModelRef) -> tuple[Listing, Checkpoint]:
+    def _open(self, ref: ModelRef, adapter: bool = False) -> tuple[Listing, Checkpoint]:
         """The repository's files at the commit meant, and the checkpoint among them."""
         name = str(replace(ref, lora=None))
-        known = _opened.get(self._key(ref.path, ref.revision or ""))
+        known = _opened.get(self._key(ref.path, ref.revision or "", adapter))
         if known is None:
             listing = list_files(self._session, ref.path, ref.revision)
-            key = self._key(ref.path, listing.commit)
-            known = _opened.get(key) or (listing, self._read(listing, name))
+            key = self._key(ref.path, listing.commit, adapter)
+            known = _opened.get(key) or (listing, self._read(listing, name, adapter))
             _opened.put(key, known)
         listing, checkpoint = known
-        here = _cached(listing, name)
+        here = _cached(listing, name, adapter)
         if here is None:
             return listing, replace(checkpoint, ref=name)
         return listing, replace(here, gated=checkpoint.gated, contents=checkpoint.contents)
 
-    def _read(self, listing: Listing, name: str) -> Checkpoint:
+    def _read(self, listing: Listing, name: str, adapter: bool) -> Checkpoint:
         sizes = {path: file.size for path, file in listing.files.items()}
 
         def read(file: str, start: int, stop: int) -> bytes:
@@ -179,9 +186,9 @@ class HubClient:
 
         # Everybody may list a gated model. On a Space, where others filled the cache, only reading shows who may read.
         trusted = not (listing.gated and on_space())
-        found = _cached(listing, name) if trusted else None
+        found = _cached(listing, name, adapter) if trusted else None
         return replace(
-            found or open_remote(name, listing.commit, sizes, read),
+            found or open_remote(name, listing.commit, sizes, read, adapter=adapter),
             root=None,  # what is remembered must stay true when the cache is emptied
             gated=listing.gated,
             contents={path: file.sha256 or file.git or "" for path, file in listing.files.items()},
@@ -209,20 +216,20 @@ class HubClient:
 
         return start
 
-    def _key(self, repo_id: str, commit: str) -> _Key:
-        return self._session.reader, repo_id, commit
+    def _key(self, repo_id: str, commit: str, adapter: bool) -> _Key:
+        return self._session.reader, repo_id, commit, adapter
 
 
-def _cached(listing: Listing, name: str) -> Checkpoint | None:
+def _cached(listing: Listing, name: str, adapter: bool) -> Checkpoint | None:
     """The checkpoint on this machine; None where not all of it is here."""
     folder = cache.snapshot(listing.repo_id, listing.commit)
-    checkpoint = cache.open_snapshot(folder, name, listing.commit)
+    checkpoint = cache.open_snapshot(folder, name, listing.commit, adapter=adapter)
     if checkpoint is None:
         return None
     files = cache.needed_files(checkpoint, listing)
     if not cache.is_here(folder, files, listing):
         return None
-    give_receipt(listing, files)
+    give_receipt(listing, files, adapter=adapter)
     return checkpoint
 
 

@@ -14,6 +14,7 @@ from huggingface_hub.utils import tqdm
 from huggingface_hub.utils._xet import abort_xet_session
 
 from merge_core.checkpoint import Checkpoint, open_folder
+from merge_core.checkpoint.lora import is_adapter
 from merge_core.errors import UserError
 from merge_core.hub import cache
 from merge_core.hub.listing import Listing, RemoteFile, git_id
@@ -56,8 +57,9 @@ def download(
         cache.remove_orphans()
         cache.require_space(cache.bytes_to_fetch(missing, listing), checkpoint.ref)
         _Transfer(session, listing, missing).run(checkpoint.ref, progress, cancelled)
-    give_receipt(listing, files)
-    return open_folder(folder, checkpoint.ref, listing.commit)
+    adapter = is_adapter(checkpoint)
+    give_receipt(listing, files, adapter=adapter)
+    return open_folder(folder, checkpoint.ref, listing.commit, adapter=adapter)
 
 
 class _Transfer:

@@ -19,14 +19,16 @@ from merge_core.json_files import read_json, write_json
 FOLDER = "tiebreak"  # beside the repository's blobs and snapshots, and removed together with them
 
 
-def receipt_path(repo_id: str, commit: str) -> Path:
+def receipt_path(repo_id: str, commit: str, *, adapter: bool = False) -> Path:
     """Where the receipt of a repository at a commit lies, or would. Its time says when the model was last used."""
-    return cache.snapshot(repo_id, commit).parents[1] / FOLDER / f"{commit}.json"
+    return (
+        cache.snapshot(repo_id, commit).parents[1] / FOLDER / f"{commit}{'.adapter' if adapter else ''}.json"
+    )
 
 
-def give_receipt(listing: Listing, files: Iterable[str]) -> None:
+def give_receipt(listing: Listing, files: Iterable[str], *, adapter: bool = False) -> None:
     """Note that all `files` of `listing` are here. A cache that cannot be written goes without."""
-    path = receipt_path(listing.repo_id, listing.commit)
+    path = receipt_path(listing.repo_id, listing.commit, adapter=adapter)
     wanted = {name: listing.files[name].size for name in files}
     with contextlib.suppress(OSError):
         if read_json(path) == wanted:
@@ -35,8 +37,8 @@ def give_receipt(listing: Listing, files: Iterable[str]) -> None:
             write_json(path, wanted)
 
 
-def open_whole(repo_id: str, revision: str | None, ref: str) -> Checkpoint | None:
-    """The model, where `revision` is a commit and all that a merge needs of it lies in the cache.
+def open_whole(repo_id: str, revision: str | None, ref: str, *, adapter: bool = False) -> Checkpoint | None:
+    """The model, or the adapter, where `revision` is a commit and all that a merge needs of it lies in the cache.
 
     Args:
         repo_id: `owner/name`.
@@ -45,12 +47,12 @@ def open_whole(repo_id: str, revision: str | None, ref: str) -> Checkpoint | Non
     """
     if revision is None or not is_commit(revision):
         return None
-    path, folder = receipt_path(repo_id, revision), cache.snapshot(repo_id, revision)
+    path, folder = receipt_path(repo_id, revision, adapter=adapter), cache.snapshot(repo_id, revision)
     with contextlib.suppress(OSError):
         wanted = read_json(path)
         if isinstance(wanted, dict) and all(
             (folder / n).stat().st_size == size for n, size in wanted.items()
         ):
             os.utime(path)
-            return cache.open_snapshot(folder, ref, revision)
+            return cache.open_snapshot(folder, ref, revision, adapter=adapter)
     return None

@@ -11,6 +11,7 @@ from typing import Any
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
 from merge_core.json_files import read_json, write_json
+from merge_core.materialise import whole_folder
 from merge_core.probe import ProbeSet, load_probe, run_probe
 from merge_core.progress import CancelCheck, ProgressCallback
 
@@ -40,10 +41,12 @@ def known_scores(
     cancelled: CancelCheck,
 ) -> list[dict[str, Any]]:
     """Scores of a checkpoint on every probe; measured anew only where its content or the probe is new."""
-    assert checkpoint.root is not None
     places = [_place(root, checkpoint, digest) for digest, _ in probes]
     missing = [probe for place, probe in zip(places, probes, strict=True) if read_json(place) is None]
-    measured = scores(checkpoint.root, missing, progress, cancelled) if missing else []
+    measured: list[dict[str, Any]] = []
+    if missing:
+        with whole_folder(checkpoint, root, cancelled) as folder:
+            measured = scores(folder, missing, progress, cancelled)
     for digest, probe in missing:
         found = [score for score in measured if score["probe"] == probe.name]
         write_json(_place(root, checkpoint, digest), found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,13 +18,23 @@ class PublishedModel:
 
     Args:
         ref: as the published recipe spells it.
-        name: for prose: the Hub id, or a folder's name.
+        name: for prose: the Hub id, or a folder's name; with an adapter, both with a plus between them.
         commit: the Hub's commit SHA; None for a folder.
+        adapter: what is applied to it; None where nothing is.
     """
 
     ref: ModelRef
     name: str
     commit: str | None
+    adapter: PublishedModel | None = None
+
+    @property
+    def parts(self) -> tuple[PublishedModel, ...]:
+        """The model, and the adapter that is applied to it, each by itself."""
+        if self.adapter is None:
+            return (self,)
+        base = replace(self.ref, lora=None)
+        return PublishedModel(base, self.name.partition("+")[0], self.commit), self.adapter
 
     @property
     def on_hub(self) -> bool:
@@ -37,19 +47,28 @@ def published_models(recipe: Recipe, commits: Mapping[str, str | None]) -> dict[
 
     Args:
         recipe: as its author wrote it.
-        commits: the models that are merged, as the recipe spells them → Hub commit, or None for a folder.
+        commits: the models that are merged, and their adapters, as the recipe spells them → Hub commit, or None for a
+            folder.
     """
-    taken: set[str] = set()
-    found: dict[ModelRef, PublishedModel] = {}
-    for ref in recipe.refs():
-        commit = commits.get(str(ref))
-        lora = None if ref.lora is None else _reduced(ref.lora)
+    folders: dict[str, str] = {}
+
+    def public(ref: ModelRef, commit: str | None) -> PublishedModel:
         if commit is not None or not _is_folder(ref.path):
             revision = commit or ref.revision
-            found[ref] = PublishedModel(ModelRef(ref.path, revision, lora), ref.path, revision)
-            continue
-        name = _unused(_folder_name(ref.path), taken)
-        found[ref] = PublishedModel(ModelRef(f"./{name}", None, lora), name, None)
+            return PublishedModel(ModelRef(ref.path, revision), ref.path, revision)
+        if ref.path not in folders:
+            folders[ref.path] = _unused(_folder_name(ref.path), folders.values())
+        name = folders[ref.path]
+        return PublishedModel(ModelRef(f"./{name}"), name, None)
+
+    found: dict[ModelRef, PublishedModel] = {}
+    for ref in recipe.refs():
+        model = public(ref, commits.get(str(ref)))
+        if ref.lora is not None:
+            adapter = public(ModelRef.parse(ref.lora), commits.get(ref.lora))
+            applied = replace(model.ref, lora=str(adapter.ref))
+            model = PublishedModel(applied, f"{model.name}+{adapter.name}", model.commit, adapter)
+        found[ref] = model
     return found
 
 
@@ -69,7 +88,12 @@ def pinned_recipe(recipe: Recipe, commits: Mapping[str, str | None]) -> Recipe:
     Args:
         recipe, commits: see `published_models`.
     """
-    pinned = {ref: replace(ref, revision=commits.get(str(ref)) or ref.revision) for ref in recipe.refs()}
+    pinned = {}
+    for ref in recipe.refs():
+        lora = ref.lora
+        if lora is not None and (commit := commits.get(lora)):
+            lora = str(replace(ModelRef.parse(lora), revision=commit))
+        pinned[ref] = ModelRef(ref.path, commits.get(str(ref)) or ref.revision, lora)
     return _respelled(recipe, pinned)
 
 
@@ -96,19 +120,13 @@ def _folder_name(path: str) -> str:
     return "".join(c if c.isprintable() and c not in "/\\" else "_" for c in resolved) or "model"
 
 
-def _reduced(adapter: str) -> str:
-    """An adapter's public spelling: a folder by its name, a repository as it is."""
-    return f"./{_folder_name(adapter)}" if _is_folder(ModelRef.parse(adapter).path) else adapter
-
-
 def _is_folder(path: str) -> bool:
     return ModelRef(path).looks_like_path or Path(path).expanduser().is_dir()
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def _unused(name: str, taken: Collection[str]) -> str:
     number, wanted = 1, name
     while wanted in taken:
         number += 1
         wanted = f"{name}-{number}"
-    taken.add(wanted)
     return wanted

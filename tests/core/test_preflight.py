@@ -263,13 +263,15 @@ def test_opening_reads_no_weights(tmp_path: Path) -> None:
     assert open_folder(base, "base").nbytes == 4 * sum(v.size for v in TENSORS.values())
 
 
-def test_recipe_of_an_adapter_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_full_model_in_the_place_of_an_adapter_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     base, tuned = models(tmp_path, TENSORS)
     recipe = write_recipe_file(tmp_path, base, [tuned])
     document = yaml.safe_load(recipe.read_text())
     document["models"][0]["model"] = {"model": {"path": str(base)}, "lora": str(tuned)}
     recipe.write_text(yaml.safe_dump(document))
-    assert "applies an adapter" in refusal(recipe, capsys)
+    assert f"{tuned} is a full model. After `+` comes a LoRA adapter" in refusal(recipe, capsys)
 
 
 def tokenizer(folder: Path, *tokens: str, added: str = "<s>") -> None:
