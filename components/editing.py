@@ -127,6 +127,49 @@ def set_weight(recipe: Recipe, ref: ModelRef, weight: float) -> Recipe:
     return replace(recipe, models=tuple(entries), parameters=rest)
 
 
+def is_left_out(recipe: Recipe, entry: ModelEntry) -> bool:
+    """True for a model that has weight 0 in all tensors: it is in the list and not in the merge."""
+    shown = shown_weight(recipe, entry)
+    return shown.value == 0 and not shown.note
+
+
+def leave_out(recipe: Recipe, ref: ModelRef) -> Recipe:
+    """The model stays in the list and has no say: weight 0 in all tensors."""
+    recipe = _settings(
+        recipe,
+        lambda level, settings: (
+            _only(settings, settings.keys() - {"weight"}) if level[1] == ref else dict(settings)
+        ),
+    )
+    return set_weight(recipe, ref, 0.0)
+
+
+def bring_back(recipe: Recipe, ref: ModelRef, earlier: Sequence[Recipe] = ()) -> Recipe:
+    """The model with the weight it had before it was left out, in every tensor; else with weight 1.
+
+    Args:
+        earlier: drafts before this one, oldest first.
+    """
+    before = next(
+        (
+            draft
+            for draft in reversed(earlier)
+            if any(e.ref == ref and not is_left_out(draft, e) for e in draft.models)
+        ),
+        None,
+    )
+    if before is None:
+        return set_weight(recipe, ref, 1.0)
+    found = dict(_levels(before))
+    common = before.parameters.get("weight", 1.0)
+
+    def joined(level: _Level, settings: Mapping[str, Any]) -> dict[str, Any]:
+        said = found.get(level, {}).get("weight", common if level[0] is None else None)
+        return {**settings, "weight": said} if level[1] == ref and said is not None else dict(settings)
+
+    return _settings(recipe, joined)
+
+
 def shown_parameter(recipe: Recipe, parameter: Parameter) -> Shown:
     """What a control for all models shows of a parameter that a recipe may set by model, layer or tensor."""
     levels = [recipe.parameters, *(e.parameters for e in recipe.models)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from components import wording
 from components.colours import BASE, model_colours
-from components.editing import shown_weight
+from components.editing import is_left_out, shown_weight
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
 from merge_core.methods import METHODS
@@ -98,4 +98,5 @@ def _row(
         "why": why,
         "weight": float(weight.value) if weight else None,
         "weight_note": weight.note if weight else "",
+        "left_out": entry is not None and is_left_out(recipe, entry),
     }

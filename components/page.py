@@ -115,6 +115,14 @@ def edited(
     return after, past, redraws, ""
 
 
+def earlier(past: Past) -> list[Recipe]:
+    """The drafts before this one that led to it, oldest first: since another recipe was put in their place."""
+    found: list[Recipe] = []
+    for what, before in past:
+        found = [] if what == OTHER_RECIPE else [*found, before.recipe]
+    return found
+
+
 def undone(draft: Draft, past: Past, redraws: int) -> tuple[Any, Past, int, Any]:
     """(draft, past, redraws, notice) after taking the last change back."""
     if not past:

@@ -18,6 +18,7 @@ function makeRow(model) {
     dot: node("span", "tb-dot"),
     name: node("b", "tb-model-name"),
     chip: node("span", "tb-chip"),
+    eye: node("button", "tb-eye"),
     remove: node("button", "tb-remove", "×"),
     facts: node("span", "tb-model-facts"),
     why: node("span", "tb-model-why"),
@@ -27,6 +28,9 @@ function makeRow(model) {
     slider: node("input", "tb-weight-slider"),
   };
   parts.dot.setAttribute("aria-hidden", "true");
+  parts.eye.type = "button";
+  parts.eye.append(eye());
+  parts.eye.addEventListener("click", () => trigger("toggle", { key: parts.key }));
   parts.remove.type = "button";
   parts.remove.addEventListener("click", () => trigger("remove", { key: parts.key }));
   parts.slider.type = "range";
@@ -44,8 +48,26 @@ function makeRow(model) {
     send(parts.output.valueAsNumber);
   });
   parts.weight.append(parts.weightText, parts.slider, parts.output);
-  row.append(parts.dot, parts.name, parts.chip, parts.remove, parts.facts, parts.why, parts.weight);
+  row.append(parts.dot, parts.name, parts.chip, parts.eye, parts.remove, parts.facts, parts.why, parts.weight);
   return parts;
+}
+
+// An open eye; its stroke is struck through where the model is left out.
+function eye() {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  made.setAttribute("viewBox", "0 0 20 20");
+  made.setAttribute("aria-hidden", "true");
+  for (const [name, d] of [
+    ["tb-eye-lid", "M2 10c2-3.7 4.7-5.5 8-5.5s6 1.8 8 5.5c-2 3.7-4.7 5.5-8 5.5S4 13.7 2 10Z"],
+    ["tb-eye-ball", "M10 7.6a2.4 2.4 0 1 0 0 4.8 2.4 2.4 0 0 0 0-4.8Z"],
+    ["tb-eye-stroke", "M3.5 16.5l13-13"],
+  ]) {
+    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    path.setAttribute("class", name);
+    path.setAttribute("d", d);
+    made.append(path);
+  }
+  return made;
 }
 
 function fill(parts, model) {
@@ -63,6 +85,11 @@ function fill(parts, model) {
   parts.why.hidden = model.tone !== "bad";
   parts.remove.setAttribute("aria-label", model.role === "base" ? `Remove ${model.name} as base` : `Remove ${model.name}`);
   parts.remove.title = "Remove";
+  parts.row.dataset.out = model.left_out;
+  parts.eye.hidden = model.role === "base";
+  parts.eye.setAttribute("aria-pressed", model.left_out);
+  parts.eye.setAttribute("aria-label", `Leave ${model.name} out`);
+  parts.eye.title = model.left_out ? "Left out: weight 0. Bring it back" : "Leave it out: weight 0";
   const weighted = model.weight !== null;
   parts.weight.hidden = !weighted;
   if (!weighted) return;

@@ -10,7 +10,7 @@ import gradio as gr
 from components import editing, hub_search
 from components.editing import Draft
 from components.model_rows import short_name
-from components.page import CHANGE, QUICK, Page, Past, edited, undone
+from components.page import CHANGE, QUICK, Page, Past, earlier, edited, undone
 from components.visitor import visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -72,7 +72,14 @@ def build(page: Page, workspace: Workspace) -> ModelList:
             draft, past, redraws, lambda r: editing.set_weight(r, _listed(r, key), weight), f"weight {key}"
         )
 
+    def toggle(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:
+        key = str(event.key)
+        return edited(
+            draft, past, redraws + 1, lambda r: _toggled(r, _listed(r, key), past), f"leave out {key}"
+        )
+
     shared = [page.draft, page.past, page.redraw]
+    models.toggle(toggle, shared, [*shared, page.notice], **CHANGE)
     models.remove(remove, shared, [*shared, page.notice], **CHANGE)
     models.weight(weigh, shared, [*shared, page.notice], **CHANGE)
     undo.click(undone, shared, [*shared, page.notice], **CHANGE)
@@ -85,6 +92,12 @@ def build(page: Page, workspace: Workspace) -> ModelList:
         **QUICK,
     )
     return models
+
+
+def _toggled(recipe: Recipe, ref: ModelRef, past: Past) -> Recipe:
+    """The recipe without a model's say, or with it again."""
+    left_out = any(e.ref == ref and editing.is_left_out(recipe, e) for e in recipe.models)
+    return editing.bring_back(recipe, ref, earlier(past)) if left_out else editing.leave_out(recipe, ref)
 
 
 def _listed(recipe: Recipe, key: str) -> ModelRef:

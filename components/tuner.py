@@ -11,7 +11,7 @@ import gradio as gr
 from components import editing
 from components.controls import Control, declared_controls
 from components.editing import shown_parameter
-from components.page import OTHER_RECIPE, QUICK, Page, Past
+from components.page import QUICK, Page, Past, earlier
 from merge_core.methods import METHODS
 from merge_core.recipe import Recipe
 
@@ -81,10 +81,7 @@ def build(page: Page, recipe: Recipe) -> Tuner:
 
 def _change_method(recipe: Recipe, name: str, past: Past) -> Recipe:
     """Another method, with what earlier drafts of this recipe said about what only it takes."""
-    earlier: list[Recipe] = []
-    for what, before in past:
-        earlier = [] if what == OTHER_RECIPE else [*earlier, before.recipe]
-    return editing.set_method(recipe, name, earlier)
+    return editing.set_method(recipe, name, earlier(past))
 
 
 def _wire(page: Page, control: Control, part: Any) -> None:

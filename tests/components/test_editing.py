@@ -5,6 +5,9 @@ import pytest
 from components.editing import (
     Draft,
     add_model,
+    bring_back,
+    is_left_out,
+    leave_out,
     remove,
     set_base,
     set_method,
@@ -178,3 +181,25 @@ def test_the_latest_draft_that_had_the_parameter_is_the_one_that_counts():
     first, second = (set_parameter(read_recipe(PLAIN), "density", q) for q in (0.4, 0.7))
     linear = set_method(second, "linear")
     assert set_method(linear, "ties", earlier=[first, second, linear]).parameters["density"] == 0.7
+
+
+def test_a_model_that_is_left_out_comes_back_with_the_weight_it_had(recipe):
+    before = [weight_of(recipe, B, layer) for layer in (0, 3)]
+    without = leave_out(recipe, B)
+    assert [weight_of(without, B, layer) for layer in (0, 3)] == [0, 0]
+    assert [is_left_out(without, e) for e in without.models] == [False, True]
+    assert [weight_of(without, A, layer) for layer in (0, 3)] == [
+        weight_of(recipe, A, layer) for layer in (0, 3)
+    ]
+    again = bring_back(without, B, earlier=[recipe, without])
+    assert [weight_of(again, B, layer) for layer in (0, 3)] == before
+
+
+def test_a_model_that_never_had_a_weight_comes_back_with_one(recipe):
+    without = leave_out(recipe, B)
+    assert weight_of(bring_back(without, B), B) == 1.0
+
+
+def test_a_common_weight_comes_back_to_a_model_that_was_left_out():
+    recipe = set_parameter(read_recipe(PLAIN), "weight", 0.8)
+    assert weight_of(bring_back(leave_out(recipe, B), B, earlier=[recipe]), B) == 0.8
