@@ -33,6 +33,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK = 1 << 16  # entries a method is given at a time; fewer would cost more calls than they save misses
 PIECE = 1 << 25  # most entries that one thread takes at a time; a piece is the unit of resumption
+COPIED = 1 << 18  # most entries copied at a time, where some must be: a copy that leaves the cache costs double
 SAMPLED_BETWEEN_RELEASES = 64  # strips; around each, the system maps a neighbourhood of each model's file
 
 
@@ -151,8 +152,9 @@ class VectorReader:
         """The spans of `piece`, in order; each is in memory from when it is read to when the next one is asked for."""
         rows = self._rows_of(piece.tensor)
         based = self._plan.tensors[piece.tensor].base is not None
-        for start in range(piece.start, piece.stop, self.budget.span):
-            stop = min(start + self.budget.span, piece.stop)
+        size = min(self.budget.span, COPIED) if rows.copied else self.budget.span
+        for start in range(piece.start, piece.stop, size):
+            stop = min(start + size, piece.stop)
             address, copies = rows.address, []
             if rows.copied:
                 address = address.copy()
