@@ -226,8 +226,11 @@ class _Work:
         left = [p for p in pieces if p not in self._output.done]
         if left:
             rule = self._plan.trim(tensor)
-            with self._reader.kept(number):
-                trim = measure_trim(rule, self._reader, pieces, each, self._known, number) if rule else None
+            if rule is None:
+                each(lambda p: self._combine(p, None), left)
+                return
+            with self._reader.kept(number):  # read twice: to find the thresholds, then to merge
+                trim = measure_trim(rule, self._reader, pieces, each, self._known, number)
                 each(lambda p: self._combine(p, trim), left)
 
     def _combine(self, piece: Piece, trim: ScopeTrim | None) -> None:
