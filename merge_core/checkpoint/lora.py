@@ -17,6 +17,8 @@ from merge_core.checkpoint.safetensors import TensorSpec
 from merge_core.errors import UserError
 
 FLOATS = ("F64", "F32", "F16", "BF16")
+LONGEST_NAME = 400  # characters; patterns are tried on names, and both are strangers'
+MOST_PATTERNS = 1000
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B)\.(?:default\.)?weight")
 _EMBEDDING = re.compile(r"(?P<module>.+)\.lora_embedding_(?P<part>A|B)(?:\.default)?")
@@ -124,6 +126,11 @@ def _sorted(adapter: Checkpoint) -> tuple[Factors, dict[str, TensorSpec]]:
     for name, spec in adapter.specs.items():
         inner = name.removeprefix(_PREFIX)
         linear, embedding = _LORA.fullmatch(inner), _EMBEDDING.fullmatch(inner)
+        if len(name) > LONGEST_NAME:
+            raise UserError(
+                f"{adapter.ref}: a tensor's name is longer than {LONGEST_NAME} characters: {name[:60]!r}….",
+                "Pick another adapter: no module is called so.",
+            )
         if spec.dtype not in FLOATS:
             raise UserError(
                 f"{adapter.ref}: {name[:120]!r} has dtype {spec.dtype}; read are {', '.join(FLOATS)}.",
@@ -201,7 +208,7 @@ class _Alphas:
         self._root = bool(adapter.config.get("use_rslora"))
         self._alpha = self._number("lora_alpha", adapter.config.get("lora_alpha", 8))
         stated = adapter.config.get("alpha_pattern") or {}
-        if not isinstance(stated, Mapping):
+        if not isinstance(stated, Mapping) or len(stated) > MOST_PATTERNS:
             raise self._wrong("alpha_pattern", stated)
         self._patterns = [
             (self._pattern(key), self._number("alpha_pattern", value)) for key, value in stated.items()

@@ -55,7 +55,9 @@ def _still_to_come(name: str, size: int) -> int:
     from merge_core.hub.receipts import receipt_path
 
     repo_id, _, commit = name.partition("@")
-    return 0 if receipt_path(repo_id, commit).exists() else max(0, size - bytes_under_way(repo_id))
+    if any(receipt_path(repo_id, commit, adapter=adapter).exists() for adapter in (False, True)):
+        return 0
+    return max(0, size - bytes_under_way(repo_id))
 
 
 def written(folder: Path) -> int:

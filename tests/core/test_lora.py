@@ -14,15 +14,18 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from merge_core import accelerator
 from merge_core.__main__ import main
 from merge_core.checkpoint import open_checkpoint
 from merge_core.engine import merge
 from merge_core.errors import UserError
+from merge_core.jobs.scores import known_scores, load_probes
 from merge_core.kernels.low_rank import add_low_rank, add_low_rank_plain
 from merge_core.materialise import whole_folder
 from merge_core.preflight import examine
 from merge_core.prepare import open_all, prepare
 from merge_core.recipe import ModelRef, read_recipe
+from tests import tiny_models
 from tests.checkpoints import TORCH_DTYPES, as_float64, read_model, reference_ties, write_model
 from tests.core.command_line import refusal
 
@@ -272,6 +275,41 @@ def test_memory_and_threads_change_no_byte(tmp_path: Path, base: Path) -> None:
     assert files[0] == files[1]
 
 
+def test_another_device_adapts_as_the_processor_does(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerator, "CHUNK", 1 << 16)
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(accelerator, "torch_device", lambda name: torch.device("cpu"))
+    pairs = factors()
+    lora = write_adapter(tmp_path / "lora", pairs)
+    text = recipe(base, f"{base}+{lora}", method="ties", density=1.0)
+    assert_equal(merged(tmp_path, text, device="cuda"), adapted(pairs, 2.0))
+
+
+def test_adapted_model_is_measured_on_probes(tmp_path: Path) -> None:
+    base = tiny_models.gpt2(tmp_path / "base")
+    shape = {"transformer.h.0.attn.c_attn": (48, 16)}
+    a, b = factors(modules=shape)["transformer.h.0.attn.c_attn"]
+    loras = [
+        write_adapter(tmp_path / name, {"transformer.h.0.attn.c_attn": (a * step, b)})
+        for name, step in (("still", 0), ("moved", 100))
+    ]
+    header = {"probe": "prose", "kind": "causal-language-modelling"}
+    probe = tiny_models.write_probe(tmp_path / "probe.jsonl", header, [{"text": "The sky is blue."}] * 3)
+    found = [
+        known_scores(
+            tmp_path / "jobs",
+            open_checkpoint(ModelRef.parse(model)),
+            load_probes((str(probe),)),
+            lambda progress: None,
+            lambda: False,
+        )[0]["score"]
+        for model in (str(base), *(f"{base}+{lora}" for lora in loras))
+    ]
+    assert found[0] == found[1] != found[2]
+
+
 def test_recipe_may_spell_the_adapter_out(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,6 +361,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "alpha that is infinite": ({"lora_alpha": math.inf}, "lora_alpha is 'inf'"),
     "pattern that takes forever": ({"alpha_pattern": {"(a+)+b": 1}}, "alpha_pattern is '(a+)+b'"),
     "pattern that is none": ({"alpha_pattern": {"(": 1}}, "alpha_pattern is '('"),
+    "a name without end": ({"whole": {"x" * 500: np.ones(3)}}, "a tensor's name is longer than 400 characters"),
     "magnitudes": ({"extra": {f"{WEIGHT}lora_magnitude_vector": np.ones(96)}}, "no weight of a plain LoRA adapter"),
     "half a pair": ({"extra": {"base_model.model.model.norm.lora_A.weight": np.ones((4, 4))}}, "lacks lora_B of"),
     "no such tensor": (
@@ -405,8 +444,6 @@ def test_kernel_agrees_with_numpy_bit_for_bit_wherever_it_is_cut(rows: int, rank
 def test_pefts_own_merge_is_reproduced(tmp_path: Path, architecture: str, settings: dict[str, Any]) -> None:
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
-
-    from tests import tiny_models
 
     base = getattr(tiny_models, architecture)(tmp_path / "base")
     targets = (
