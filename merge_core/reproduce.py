@@ -32,12 +32,19 @@ class Source:
     Args:
         recipe: checked.
         name: what to call the place: a file, a folder, or `owner/name@commit`.
-        weights: SHA-256 of each weight file that lies there, by its name; empty where only a recipe does.
+        weights: SHA-256 of each weight file that lies there on the Hub, by its name.
+        folder: holds the weights that the recipe made; None where they are on the Hub, or nowhere.
     """
 
     recipe: Recipe
     name: str
     weights: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def is_merge(self) -> bool:
+        """True where weights lie beside the recipe, to compare with."""
+        return bool(self.weights) or self.folder is not None
 
     @property
     def unpinned(self) -> tuple[ModelRef, ...]:
@@ -46,7 +53,8 @@ class Source:
 
     def matches(self, folder: Path) -> bool:
         """True where the weight files in `folder` are those of this place, byte for byte."""
-        return bool(self.weights) and self.weights == weights_of(folder)
+        there = weights_of(self.folder) if self.folder is not None else self.weights
+        return bool(there) and there == weights_of(folder)
 
 
 def find_recipe(text: str, hub: HubClient | None = None) -> Source:
@@ -94,7 +102,8 @@ def _in_folder(folder: Path) -> Source:
             f"{folder} holds no {RECIPE_FILE}, so how it was merged is not known.",
             "Name a recipe's file, or the folder of a merge.",
         )
-    return Source(load_recipe(folder / RECIPE_FILE), str(folder), weights_of(folder))
+    has_weights = any(folder.glob("*.safetensors"))
+    return Source(load_recipe(folder / RECIPE_FILE), str(folder), folder=folder if has_weights else None)
 
 
 def _on_hub(ref: ModelRef, hub: HubClient) -> Source:

@@ -36,7 +36,7 @@ def merge(arguments: Arguments) -> None:
 
     refuse_occupied(arguments.out)  # before anything is downloaded
     source = find_recipe(arguments.recipe)
-    for ref in source.unpinned if source.weights else ():
+    for ref in source.unpinned if source.is_merge else ():
         _note(
             f"{ref} is not pinned to a commit: its newest one is taken, which may not be the one merged then."
         )
@@ -56,7 +56,7 @@ def merge(arguments: Arguments) -> None:
     if not made.resumed:
         remember(plan.method.name, plan.bytes_in, made.seconds)
     print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
-    if source.weights:
+    if source.is_merge:
         same = source.matches(made.folder)
         print(
             f"{'the same weights as' if same else 'other weights than'} {source.name}, compared byte for byte"
