@@ -79,13 +79,25 @@ def _parser() -> argparse.ArgumentParser:
         "--memory", type=_bytes, default=1 << 30, metavar="SIZE", help="most memory to use (default: 1GiB)"
     )
     merge.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="what computes (default: cpu; cuda needs a GPU)"
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="what computes (default: cpu; cuda needs a GPU)",
     )
     merge.set_defaults(run=commands.merge)
 
     inspect = add.add_parser("inspect", help="show where a recipe's models disagree, by layer")
     inspect.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the whole report there as well")
+    inspect.add_argument(
+        "--sample-mb",
+        type=_megabytes,
+        metavar="N",
+        help="estimate from N MB of the weights, with 95%% intervals; models on the Hub are not downloaded",
+    )
+    inspect.add_argument(
+        "--seed", type=_seed, default=0, metavar="S", help="which weights a sample reads (default: 0)"
+    )
     _add_threads(inspect)
     inspect.set_defaults(run=commands.inspect)
 
@@ -126,6 +138,19 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, at least 1")
+    return int(text)
+
+
+def _megabytes(text: str) -> int:
+    """`64`, `0.5` → bytes."""
+    if re.fullmatch(r"\d+(\.\d+)?", text) is None or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of MB, more than 0")
+    return round(float(text) * 10**6)
+
+
+def _seed(text: str) -> int:
+    if re.fullmatch(r"\d{1,18}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
 
 

@@ -68,8 +68,9 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.cli.tables import report_document, report_text
     from merge_core.home import home
     from merge_core.interference import InterferenceReport, inspectable
+    from merge_core.interference.sampling import plan_without_download
     from merge_core.interference.summary import recipe_density
-    from merge_core.jobs.inspections import make_report
+    from merge_core.jobs.inspections import make_preview, make_report
     from merge_core.json_files import read_json
     from merge_core.prepare import prepare
     from merge_core.reproduce import find_recipe
@@ -77,10 +78,13 @@ def inspect(arguments: Arguments) -> None:
     _expect_writable(arguments.json)
     recipe = inspectable(find_recipe(arguments.recipe).recipe)
     with _stop_on_interrupt() as stopped, Meter() as meter:
-        plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
-        report = InterferenceReport.from_json(
-            read_json(make_report(home(), plan, meter, stopped, arguments.threads))
-        )
+        if arguments.sample_mb is not None:
+            plan = plan_without_download(recipe, note=_note)
+            path = make_preview(home(), plan, arguments.sample_mb, arguments.seed, meter, stopped)
+        else:
+            plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
+            path = make_report(home(), plan, meter, stopped, arguments.threads)
+        report = InterferenceReport.from_json(read_json(path))
     if arguments.json:
         _write(arguments.json, report_document(report))
     print(report_text(report, recipe_density(plan)))

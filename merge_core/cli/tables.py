@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,25 +44,49 @@ def report_text(report: InterferenceReport, density: float) -> str:
     by_layer = table(("layer", "entries", "touched", "contested", "conflicted", "of contested"), rows)
     by_pair = table(
         ("pair", "cosine", "same sign"),
-        [(f"{names[p.a]} × {names[p.b]}", _number(p.cosine), _share(p.sign_agreement)) for p in report.pairs],
+        [
+            (
+                f"{names[p.a]} × {names[p.b]}",
+                _number(p.cosine) + _within(p.cosine, p.cosine_low, p.cosine_high, _number),
+                _share(p.sign_agreement)
+                + _within(p.sign_agreement, p.sign_agreement_low, p.sign_agreement_high, _share),
+            )
+            for p in report.pairs
+        ],
     )
     by_model = table(
         ("model", "‖τ‖", "‖τ‖/‖base‖"),
-        [(names[n.model], f"{n.norm:#.4g}", _number(n.relative)) for n in report.norms],
+        [
+            (
+                names[n.model],
+                _length(n.norm) + _within(n.norm, n.norm_low, n.norm_high, _length),
+                _number(n.relative),
+            )
+            for n in report.norms
+        ],
     )
     title = f"Where {len(report.models)} task vectors disagree, each trimmed to density {found.density:g}"
+    if report.sampled:
+        read, entries = sum(t.sampled or 0 for t in report.tensors), sum(t.numel for t in report.tensors)
+        title += f";\nestimated from {read:,} of {entries:,} entries, ± for 95 times in 100"
     return "\n\n".join((title, by_layer, *([by_pair] if report.pairs else []), by_model))
 
 
 def report_document(report: InterferenceReport) -> dict[str, Any]:
     """What `inspect --json` writes. Its keys are a promise to scripts: README.md lists them."""
     document = report.to_json()
+    bounds = (f"{kind}_{side}" for kind in ("touched", "contested", "conflicted") for side in ("low", "high"))
+    estimated = ("sampled", *bounds)
     named = ("name", "layer", "module", "numel", "touched", "contested", "conflicted")
     return {
         "models": document["models"],
         "density": document["density"],
-        "tensors": [{key: tensor[key] for key in named} for tensor in document["tensors"]],
-        "pairs": [{key: p[key] for key in ("a", "b", "cosine", "sign_agreement")} for p in document["pairs"]],
+        "tensors": [
+            {key: tensor[key] for key in named} | {key: tensor[key] for key in estimated if key in tensor}
+            for tensor in document["tensors"]
+        ],
+        "pairs": document["pairs"],
+        "norms": document["norms"],
     }
 
 
@@ -181,8 +205,15 @@ def _layer_name(counts: Counts, several: bool) -> str:
 def _shares(counts: Counts) -> tuple[str, ...]:
     if not counts.entries:
         return "0", "–", "–", "–", "–"
-    shares = (n / counts.entries for n in (counts.touched, counts.contested, counts.conflicted))
-    return f"{counts.entries:,}", *_percents(*shares)
+    shares = [n / counts.entries for n in (counts.touched, counts.contested, counts.conflicted)]
+    if counts.bounds is None:
+        return f"{counts.entries:,}", *_percents(*shares)
+    spread = [
+        _within(share, low / counts.entries, high / counts.entries, _share)
+        for share, (low, high) in zip(shares, counts.bounds, strict=True)
+    ]
+    *told, of_contested = _percents(*shares)
+    return f"{counts.entries:,}", *(t + s for t, s in zip(told, spread, strict=True)), of_contested
 
 
 def _percents(touched: float, contested: float, conflicted: float) -> tuple[str, ...]:
@@ -192,6 +223,17 @@ def _percents(touched: float, contested: float, conflicted: float) -> tuple[str,
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
+
+
+def _within(value: float | None, low: float | None, high: float | None, told: Callable[[float], str]) -> str:
+    """ " ± …" for an estimate, the farther of its bounds; nothing for an exact value."""
+    if value is None or low is None or high is None:
+        return ""
+    return f" ± {told(max(value - low, high - value))}"
+
+
+def _length(value: float) -> str:
+    return f"{value:#.4g}"
 
 
 def _number(value: float | None) -> str:

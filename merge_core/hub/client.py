@@ -18,6 +18,7 @@ from merge_core.hub.download import download
 from merge_core.hub.listing import Listing, list_files
 from merge_core.hub.problems import Unreachable
 from merge_core.hub.publish import Published, publish
+from merge_core.hub.ranges import RangeReader
 from merge_core.hub.receipts import give_receipt, open_whole
 from merge_core.hub.search import FoundModel
 from merge_core.hub.session import Session, on_space
@@ -146,6 +147,13 @@ class HubClient:
         ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
         listing, _ = self._open(ref, is_adapter(checkpoint))
         return cache.bytes_to_fetch(cache.needed_files(checkpoint, listing), listing)
+
+    def part_reader(self, checkpoint: Checkpoint, cancelled: CancelCheck | None = None) -> RangeReader:
+        """Reads parts of the files of a checkpoint that was opened here."""
+        assert checkpoint.commit is not None, f"{checkpoint.ref} is no model on the Hub"
+        ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
+        listing, _ = self._open(ref, is_adapter(checkpoint))
+        return RangeReader(self._session, listing, cancelled)
 
     def publish(
         self,

@@ -172,7 +172,7 @@ class Session:
     def get_json(self, path: str, params: Any = None) -> Any:
         """The Hub's answer to a GET under its address."""
         url = f"{self.endpoint}{path}"
-        response = get_session().get(url, params=params, headers=self._headers(), timeout=ANSWER_WITHIN)
+        response = get_session().get(url, params=params, headers=self.headers(), timeout=ANSWER_WITHIN)
         hf_raise_for_status(response)
         return response.json()
 
@@ -182,7 +182,7 @@ class Session:
 
     def _read(self, repo_id: str, commit: str, file: str, start: int, stop: int) -> bytes:
         url = hf_hub_url(repo_id, file, revision=commit, endpoint=self.endpoint)
-        headers = {**self._headers(), "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        headers = {**self.headers(), "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         with get_session().stream("GET", url, headers=headers, timeout=ANSWER_WITHIN) as response:
             hf_raise_for_status(response)
             skipped = (
@@ -198,7 +198,8 @@ class Session:
             raise httpx2.RemoteProtocolError("fewer bytes than asked for")
         return found
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
+        """What every request to the Hub carries, the token among it: for the Hub's own address and no other."""
         return build_hf_headers(
             token=self._token or False, library_name=_LIBRARY, library_version=__version__
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from merge_core.errors import UserError
@@ -20,6 +20,8 @@ class TensorInterference:
         touched: per density of the grid, entries where at least one task vector survives the trim.
         contested: … where at least two do.
         conflicted: … where survivors of both signs meet.
+        sampled: how many entries were read, where the counts are estimates; else None, and so are the bounds.
+        touched_low, touched_high, …: 95 % bounds of the counts; equal to them where all entries were read.
     """
 
     name: str
@@ -30,6 +32,13 @@ class TensorInterference:
     touched: tuple[int, ...]
     contested: tuple[int, ...]
     conflicted: tuple[int, ...]
+    sampled: int | None = None
+    touched_low: tuple[int, ...] | None = None
+    touched_high: tuple[int, ...] | None = None
+    contested_low: tuple[int, ...] | None = None
+    contested_high: tuple[int, ...] | None = None
+    conflicted_low: tuple[int, ...] | None = None
+    conflicted_high: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,21 +49,31 @@ class PairAgreement:
         a, b: the models.
         cosine: of the angle between their untrimmed task vectors; None where one is zero.
         sign_agreement: share of equal signs among the entries where both are nonzero; None where there are none.
+        cosine_low, …: 95 % bounds, where they are estimates from a sample; else None.
     """
 
     a: str
     b: str
     cosine: float | None
     sign_agreement: float | None
+    cosine_low: float | None = None
+    cosine_high: float | None = None
+    sign_agreement_low: float | None = None
+    sign_agreement_high: float | None = None
 
 
 @dataclass(frozen=True)
 class ModelNorm:
-    """How far a fine-tune moved: ‖τ‖, and ‖τ‖ / ‖θ0‖ (None for a base of zeros)."""
+    """How far a fine-tune moved: ‖τ‖, and ‖τ‖ / ‖θ0‖ (None for a base of zeros).
+
+    norm_low and norm_high are 95 % bounds of ‖τ‖, where it is an estimate from a sample; else None.
+    """
 
     model: str
     norm: float
     relative: float | None
+    norm_low: float | None = None
+    norm_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,14 +86,19 @@ class InterferenceReport:
     pairs: tuple[PairAgreement, ...]
     norms: tuple[ModelNorm, ...]
 
+    @property
+    def sampled(self) -> bool:
+        """Whether its numbers are estimates from part of the weights."""
+        return any(t.sampled is not None for t in self.tensors)
+
     def to_json(self) -> dict[str, Any]:
         """As plain data for `json.dumps`."""
         return {
             "models": list(self.models),
             "density": list(self.density),
-            "tensors": [{**vars(t), **{k: list(getattr(t, k)) for k in _CURVES}} for t in self.tensors],
-            "pairs": [dict(vars(p)) for p in self.pairs],
-            "norms": [dict(vars(n)) for n in self.norms],
+            "tensors": [_plain(t) for t in self.tensors],
+            "pairs": [_plain(p) for p in self.pairs],
+            "norms": [_plain(n) for n in self.norms],
         }
 
     @classmethod
@@ -88,9 +112,7 @@ class InterferenceReport:
             return cls(
                 models=tuple(data["models"]),
                 density=tuple(data["density"]),
-                tensors=tuple(
-                    TensorInterference(**{**t, **{k: tuple(t[k]) for k in _CURVES}}) for t in data["tensors"]
-                ),
+                tensors=tuple(TensorInterference(**_frozen(t)) for t in data["tensors"]),
                 pairs=tuple(PairAgreement(**p) for p in data["pairs"]),
                 norms=tuple(ModelNorm(**n) for n in data["norms"]),
             )
@@ -100,4 +122,15 @@ class InterferenceReport:
             ) from None
 
 
-_CURVES = ("touched", "contested", "conflicted")
+def _plain(row: Any) -> dict[str, Any]:
+    """A row's fields; those that only some reports have are left out where they are None."""
+    optional = {f.name for f in fields(row) if f.default is None}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(row).items()
+        if value is not None or name not in optional
+    }
+
+
+def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}

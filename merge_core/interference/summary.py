@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from merge_core.interference.report import InterferenceReport
+from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.plan import MergePlan
+
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Counts:
     """Entries of some tensors: all, and those where at least one task vector survives, at least two, both signs.
 
-    `stack` and `layer` say whose; layer is None for what lies outside the layers.
+    `stack` and `layer` say whose; layer is None for what lies outside the layers. `bounds` are the 95 % intervals of
+    the three counts where they are estimates, else None.
     """
 
     stack: str
@@ -21,6 +26,7 @@ class Counts:
     touched: int
     contested: int
     conflicted: int
+    bounds: tuple[Bounds, Bounds, Bounds] | None = None
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,48 @@ class Summary:
 def summarise(report: InterferenceReport, density: float) -> Summary:
     """Sum the counts of `report` at `density` by layer."""
     at = min(range(len(report.density)), key=lambda i: abs(report.density[i] - density))
-    sums: dict[tuple[str, int | None], list[int]] = {}
+    rows: dict[tuple[str, int | None], list[TensorInterference]] = {}
     for tensor in report.tensors:
-        key = (tensor.stack if tensor.layer is not None else "", tensor.layer)
-        counts = sums.setdefault(key, [0, 0, 0, 0])
-        found = (tensor.numel, tensor.touched[at], tensor.contested[at], tensor.conflicted[at])
-        for column, value in enumerate(found):
-            counts[column] += value
-    ordered = sorted(sums, key=lambda key: (key[1] is None, key[0], key[1] or 0))
-    layers = tuple(Counts(stack, layer, *sums[stack, layer]) for stack, layer in ordered)
-    return Summary(report.density[at], layers, Counts("", None, *_total(layers)))
+        rows.setdefault((tensor.stack if tensor.layer is not None else "", tensor.layer), []).append(tensor)
+    ordered = sorted(rows, key=lambda key: (key[1] is None, key[0], key[1] or 0))
+    layers = tuple(_counts(stack, layer, rows[stack, layer], at) for stack, layer in ordered)
+    return Summary(report.density[at], layers, _counts("", None, report.tensors, at))
+
+
+def _counts(stack: str, layer: int | None, tensors: Sequence[TensorInterference], at: int) -> Counts:
+    bounds = None
+    if any(t.sampled is not None for t in tensors):
+        bounds = (
+            sum_bounds([_estimate(t.touched, t.touched_low, t.touched_high, at) for t in tensors]),
+            sum_bounds([_estimate(t.contested, t.contested_low, t.contested_high, at) for t in tensors]),
+            sum_bounds([_estimate(t.conflicted, t.conflicted_low, t.conflicted_high, at) for t in tensors]),
+        )
+    return Counts(
+        stack,
+        layer,
+        sum(t.numel for t in tensors),
+        sum(t.touched[at] for t in tensors),
+        sum(t.contested[at] for t in tensors),
+        sum(t.conflicted[at] for t in tensors),
+        bounds,
+    )
+
+
+def _estimate(
+    count: Sequence[int], low: Sequence[int] | None, high: Sequence[int] | None, at: int
+) -> tuple[int, int, int]:
+    return count[at], count[at] if low is None else low[at], count[at] if high is None else high[at]
+
+
+def sum_bounds(estimates: Sequence[tuple[float, float, float]]) -> Bounds:
+    """The 95 % interval of a sum of independent estimates, each a (value, low, high).
+
+    Source: errors add up in quadrature, each side by itself, as Zou and Donner 2008 do it.
+    """
+    value = sum(v for v, _, _ in estimates)
+    below = math.sqrt(sum((v - low) ** 2 for v, low, _ in estimates))
+    above = math.sqrt(sum((high - v) ** 2 for v, _, high in estimates))
+    return value - below, value + above
 
 
 def recipe_density(plan: MergePlan) -> float:
@@ -52,12 +90,3 @@ def recipe_density(plan: MergePlan) -> float:
     trimmed = [(t.numel, rule.density.mean()) for t in plan.tensors if (rule := plan.trim(t)) is not None]
     entries = sum(numel for numel, _ in trimmed)
     return float(sum(numel * density for numel, density in trimmed) / entries) if entries else 1.0
-
-
-def _total(layers: tuple[Counts, ...]) -> tuple[int, int, int, int]:
-    return (
-        sum(c.entries for c in layers),
-        sum(c.touched for c in layers),
-        sum(c.contested for c in layers),
-        sum(c.conflicted for c in layers),
-    )

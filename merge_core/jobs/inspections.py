@@ -11,6 +11,7 @@ import numpy as np
 
 from merge_core.interference import InterferenceReport, inspect, inspectable
 from merge_core.interference.levels import DENSITIES
+from merge_core.interference.sampling import inspect_sample
 from merge_core.json_files import once, read_json
 from merge_core.known import THRESHOLDS
 from merge_core.plan import MergePlan, make_plan
@@ -58,6 +59,27 @@ def make_report(
     def make() -> Any:
         known = root / THRESHOLDS
         return inspect(plan, progress=progress, cancelled=cancelled, threads=threads, known=known).to_json()
+
+    once(path, make)
+    return path
+
+
+def make_preview(
+    root: Path,
+    plan: MergePlan,
+    budget: int,
+    seed: int,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+    hub: HubClient | None = None,
+) -> Path:
+    """Inspect a sample of `plan` unless that was done before; the path of the report. See `inspect_sample`."""
+    whole = report_path(root, plan)
+    path = whole.with_name(f"{whole.stem}-{budget}-{seed}.json")
+
+    def make() -> Any:
+        found = inspect_sample(plan, budget, seed=seed, hub=hub, progress=progress, cancelled=cancelled)
+        return found.to_json()
 
     once(path, make)
     return path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
-from merge_core.jobs.inspections import make_report
+from merge_core.jobs.inspections import make_preview, make_report
 from merge_core.jobs.job import Job, JobProgress
 from merge_core.jobs.pace import Pace
 from merge_core.jobs.store import JobStore
@@ -50,10 +50,22 @@ def run_step(job: Job, root: Path, tell: Callable[[JobProgress], None], cancelle
 
 
 def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
-    """Find where the recipe's models disagree. Result: `report`, a JSON file."""
+    """Find where the recipe's models disagree. Result: `report`, a JSON file.
+
+    Options: `sample_mb`, to estimate it from so many MB without downloading the models; `seed` of that sample.
+    """
     from merge_core.interference import inspectable
+    from merge_core.interference.sampling import plan_without_download
 
     recipe = inspectable(read_recipe(job.recipe))
+    if "sample_mb" in job.options:
+        hub = _hub()
+        pace.part(0.05, "Reading headers")
+        plan = plan_without_download(recipe, hub)
+        budget = round(float(job.options["sample_mb"]) * 1e6)
+        seed = int(job.options.get("seed", 0))
+        preview = make_preview(root, plan, budget, seed, pace.part(0.95, "Sampling"), pace.cancelled, hub)
+        return {"report": _relative(preview, root)}
     plan = prepare(recipe, _hub(), pace.part(0.3, "Reading headers"), pace.cancelled)
     report = make_report(root, plan, pace.part(0.7, "Comparing"), pace.cancelled)
     return {"report": _relative(report, root)}

@@ -1,0 +1,190 @@
+"""Which entries a sample reads: contiguous blocks, spread over each tensor, every entry as likely as any other.
+
+A tensor is cut into 2^c tiles of equal size. A seeded order visits them so that its first 2^k visits fall into 2^k
+equal parts of the tensor, one each (a scrambled van der Corput sequence), and where in its part each falls is uniform.
+A larger budget takes more tiles, or tiles that are twice as long and contain the ones before: what was read once is
+read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from merge_core.errors import UserError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SMALL = 4096  # entries; a tensor up to this size is read whole
+PARTS = 4  # of each block, whose spread tells how alike neighbours are
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How finely to sample.
+
+    Args:
+        blocks: of a tensor, before the blocks have reached their full length. Neighbours are alike, so the number of
+            blocks decides how sure an estimate is; but each block costs one request.
+        shortest, longest: entries in a block, about.
+    """
+
+    blocks: int
+    shortest: int
+    longest: int
+
+
+LOCAL = Manner(blocks=64, shortest=16, longest=512)
+REMOTE = Manner(blocks=4, shortest=256, longest=8192)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The entries read of one tensor.
+
+    Args:
+        numel: entries of the tensor.
+        edges: int64 [blocks, PARTS + 1]: where the parts of each block start, and where it ends; in index order. A
+            tensor read whole has one block.
+    """
+
+    numel: int
+    edges: Array
+
+    @property
+    def whole(self) -> bool:
+        """Whether every entry is read."""
+        return self.entries == self.numel
+
+    @property
+    def entries(self) -> int:
+        """How many are read."""
+        return int((self.edges[:, -1] - self.edges[:, 0]).sum())
+
+    def runs(self) -> list[tuple[int, int]]:
+        """(start, stop) of the entries, adjacent blocks joined."""
+        runs: list[tuple[int, int]] = []
+        for start, stop in zip(self.edges[:, 0].tolist(), self.edges[:, -1].tolist(), strict=True):
+            if runs and runs[-1][1] == start:
+                runs[-1] = (runs[-1][0], stop)
+            else:
+                runs.append((start, stop))
+        return runs
+
+
+def design(
+    names: Sequence[str],
+    numel: Sequence[int],
+    width: Sequence[int],
+    budget: int,
+    seed: int,
+    manner: Manner,
+) -> list[Sampled]:
+    """The entries to read of every tensor, as many as `budget` allows, about as many of each.
+
+    With a larger budget, and all else equal, each tensor's entries contain those of a smaller one.
+
+    Args:
+        names, numel: of the tensors.
+        width: bytes that one position takes in all models together.
+        budget: bytes in all.
+        seed: decides where the blocks lie.
+        manner: how finely to sample.
+
+    Raises:
+        UserError: the budget is too small to read something of every tensor.
+    """
+    stages = [_stages(n, manner) for n in numel]
+    chosen = [found[0] for found in stages]
+    spent = sum(_entries(n, stage) * w for n, stage, w in zip(numel, chosen, width, strict=True))
+    if spent > budget:
+        raise UserError(
+            f"A sample of {budget / 1e6:.3g} MB, headers set aside, is too small to read something of each of the "
+            f"{len(names)} tensors.",
+            f"Allow {-(-spent // 100_000) / 10 + 0.1:.1f} MB beyond the headers, or more.",
+        )
+    steps = sorted(
+        (_entries(n, stage), tensor, number)
+        for tensor, (n, found) in enumerate(zip(numel, stages, strict=True))
+        for number, stage in enumerate(found)
+        if number
+    )
+    for entries, tensor, number in steps:  # the least sampled first
+        more = (entries - _entries(numel[tensor], chosen[tensor])) * width[tensor]
+        if spent + more > budget:
+            break  # and none of the later ones, that might fit, or a larger budget would not contain this one
+        spent += more
+        chosen[tensor] = stages[tensor][number]
+    return [_place(name, n, stage, seed, manner) for name, n, stage in zip(names, numel, chosen, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """How much of a tensor is read: `taken` of 2^`depth` tiles."""
+
+    depth: int
+    taken: int
+
+
+_WHOLE = _Stage(0, 1)
+
+
+def _stages(numel: int, manner: Manner) -> list[_Stage]:
+    """Ever more of a tensor of `numel` entries, up to all of it."""
+    return list(_growing(numel, manner)) if numel > SMALL else [_WHOLE]
+
+
+def _growing(numel: int, manner: Manner) -> Iterator[_Stage]:
+    length = manner.shortest
+    while length <= manner.longest and 2 * manner.blocks <= 1 << _depth(numel, length):
+        yield _Stage(_depth(numel, length), manner.blocks)
+        length *= 2
+    depth = _depth(numel, length // 2)
+    taken = manner.blocks
+    while (taken := taken + max(2, taken // 4)) <= (1 << depth) // 2:
+        yield _Stage(depth, taken)
+    yield _WHOLE
+
+
+def _depth(numel: int, length: int) -> int:
+    """c, where 2^c tiles are at most `length` long."""
+    return (-(-numel // length) - 1).bit_length()
+
+
+def _entries(numel: int, stage: _Stage) -> int:
+    """At most so many; tiles differ by one entry at most."""
+    return numel if stage == _WHOLE else stage.taken * -(-numel // (1 << stage.depth))
+
+
+def _place(name: str, numel: int, stage: _Stage, seed: int, manner: Manner) -> Sampled:
+    if stage == _WHOLE:
+        return Sampled(numel, np.array([[0, 0, 0, 0, numel]], np.int64))
+    finest = _depth(numel, manner.shortest)
+    tiles = np.sort(scattered(name, seed, finest, stage.taken) >> (finest - stage.depth))
+    first = tiles * numel >> stage.depth
+    last = (tiles + 1) * numel >> stage.depth
+    parts = np.arange(PARTS + 1)
+    return Sampled(numel, first[:, None] + (last - first)[:, None] * parts // PARTS)
+
+
+def scattered(name: str, seed: int, depth: int, count: int) -> Array:
+    """The first `count` of the 2^depth tiles of the tensor `name`, in the order of their visits: int64 [count].
+
+    Source: Owen 1995, Randomly permuted (t, m, s)-nets and (t, s)-sequences, in one dimension and base 2.
+    """
+    digest = hashlib.sha256(f"{seed}\n{name}".encode()).digest()
+    visited = np.zeros(count, np.int64)
+    for level in range(
+        depth
+    ):  # every part has one visit; halve it, and send the next visits to the other half
+        there = min(1 << level, count)
+        random = np.random.default_rng([int.from_bytes(digest[:8]), int.from_bytes(digest[8:16]), level])
+        half = (random.random(there) < 0.5).astype(np.int64)
+        fresh = min(2 << level, count) - there if there == 1 << level else 0
+        visited[there : there + fresh] = 2 * visited[:fresh] + 1 - half[:fresh]
+        visited[:there] = 2 * visited[:there] + half
+    return visited

@@ -1,0 +1,146 @@
+"""The samples of one trim scope → estimated counts of each of its tensors, with their 95 % intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from merge_core.interference.levels import DENSITIES
+from merge_core.interference.sampling.counts import BlockCounts, count_blocks
+from merge_core.interference.sampling.intervals import student
+from merge_core.interference.sampling.levels import sampled_levels
+from merge_core.interference.sampling.reading import SampledTensor
+from merge_core.interference.sampling.spread import WIDER, KeptSpread, intervals, kept_spread
+from merge_core.kernels.dtypes import MAGNITUDE
+from merge_core.kernels.onset import NEVER
+from merge_core.methods.trimming import TrimRule
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Counts of one tensor: int64 [3, densities] each, touched, contested and in conflict; low ≤ count ≤ high."""
+
+    count: Array
+    low: Array
+    high: Array
+
+
+def estimate_scope(rule: TrimRule, samples: Sequence[SampledTensor]) -> list[Estimate]:
+    """Estimate every tensor of the scope.
+
+    Args:
+        rule: the trim.
+        samples: of all tensors of the scope, in plan order.
+    """
+    scope = _Scope(rule, samples)
+    counts = scope.counts(None)
+    spreads = [
+        kept_spread(c, share, scope.unread(s))
+        for c, s, share in zip(counts, samples, scope.shares, strict=True)
+    ]
+    together = KeptSpread(
+        np.sum([s.covariance for s in spreads], axis=0), np.sum([s.weight for s in spreads], axis=0)
+    )
+    moving = rule.keep_equal or len(samples) > 1
+    less, more, jumps = _tie_jumps(scope, counts, together) if moving else (counts, counts, None)
+    found = []
+    for number, (tensor, count) in enumerate(zip(samples, counts, strict=True)):
+        own = spreads[number]
+        elsewhere = KeptSpread(
+            together.covariance - own.covariance, np.maximum(together.weight - own.weight, 0)
+        )
+        low, high = intervals(
+            count, scope.shares[number], scope.unread(tensor), elsewhere, scope.voters, jumps
+        )
+        shares = count.shares()
+        low = low - np.maximum(shares - less[number].shares(), 0)
+        high = high + np.maximum(more[number].shares() - shares, 0)
+        found.append(_whole_numbers(tensor.tensor.numel, shares, low, high))
+    return found
+
+
+class _Scope:
+    """The samples of a scope, looked at together."""
+
+    def __init__(self, rule: TrimRule, samples: Sequence[SampledTensor]) -> None:
+        self._rule = rule
+        self._samples = samples
+        alone = len(samples) == 1
+        self.counted = [alone or s.tensor.counted for s in samples]
+        self.entries = sum(s.tensor.numel for s, c in zip(samples, self.counted, strict=True) if c)
+        self.shares = [
+            s.tensor.numel / max(1, self.entries) if c else 0.0
+            for s, c in zip(samples, self.counted, strict=True)
+        ]
+        self._sign = [np.sign((s.tensor.settings or {})["weight"]) for s in samples]
+        self.voters = int((self._sign[0] != 0).sum())
+        self._edges = np.cumsum([0, *(s.sampled.entries for s in samples)])
+        # What an entry stands for; a tied copy stands for nothing, and is ranked among the others all the same.
+        each = [
+            s.tensor.numel / max(1, s.sampled.entries) if c else 0.0
+            for s, c in zip(samples, self.counted, strict=True)
+        ]
+        self._weights = np.repeat(each, np.diff(self._edges))
+
+    def unread(self, sample: SampledTensor) -> float:
+        """Share of a tensor that was not read."""
+        return 1 - sample.sampled.entries / max(1, sample.tensor.numel)
+
+    def counts(self, slack: Array | None) -> list[BlockCounts]:
+        """Per tensor; `slack` as for `sampled_levels`, float64 [models, densities]."""
+        models = len(self._samples[0].vectors)
+        levels = np.empty((models, self._edges[-1]), np.uint8)
+        for m in range(models):
+            row = [s.vectors[m].view(np.uint32) & MAGNITUDE for s in self._samples]
+            magnitudes = np.concatenate(row)
+            shift = None if slack is None else slack[m]
+            levels[m] = sampled_levels(self._rule, self.entries, magnitudes, self._weights, shift)
+        found = []
+        for number, sample in enumerate(self._samples):
+            own = levels[:, self._edges[number] : self._edges[number + 1]].copy()
+            sign = self._sign[number]
+            own[sign == 0] = NEVER
+            found.append(count_blocks(own, sample.vectors * sign[:, None] > 0, sample.sampled.edges))
+        return found
+
+    def kept_beyond(self, counts: Sequence[BlockCounts]) -> Array:
+        """How far the share of survivors exceeds what the rule asks for, [models, densities]."""
+        kept = sum(c.kept_shares() * share for c, share in zip(counts, self.shares, strict=True))
+        wanted = [min(self.entries, self._rule.kept(self.entries, q)) for q in DENSITIES]
+        return np.asarray(kept - np.array(wanted) / max(1, self.entries))
+
+
+def _tie_jumps(
+    scope: _Scope, counts: Sequence[BlockCounts], together: KeptSpread
+) -> tuple[list[BlockCounts], list[BlockCounts], Array]:
+    """What the sample would say if each threshold lay a little higher, or lower; and where many equals matter.
+
+    Linearization fails at large groups of equal magnitudes. Where they survive together, a share jumps when a threshold
+    moves by one rank past the group, and stands still when it moves within. Where they survive in index order over
+    several tensors, a tensor's share jumps when the last survivor comes to lie in it.
+
+    Returns:
+        less, more: the counts with the ranks off by as much as they may be.
+        jumps: bool [densities], where more survive than were asked for.
+    """
+    blocks = max((c.blocks for c in counts), default=2)
+    critical = WIDER * student(np.array(float(max(1, blocks - 1))))
+    far = critical * np.sqrt(np.einsum("dmm->md", together.covariance))
+    less = scope.counts(far * scope.entries)
+    more = scope.counts(-far * scope.entries)
+    jumps = (scope.kept_beyond(counts) > far / 4 + 1 / max(1, scope.entries)).any(axis=0)
+    return less, more, jumps
+
+
+def _whole_numbers(numel: int, shares: Array, low: Array, high: Array) -> Estimate:
+    """Shares → entries; bounds rounded outwards, but not for an error of the last digit."""
+    count = np.rint(shares * numel).astype(np.int64)
+    slip = 1e-9 * max(1, numel)
+    least = np.floor(low * numel + slip).astype(np.int64)
+    most = np.ceil(high * numel - slip).astype(np.int64)
+    return Estimate(count, np.clip(least, 0, count), np.clip(most, count, numel))

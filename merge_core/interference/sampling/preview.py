@@ -1,0 +1,173 @@
+"""MergePlan → InterferenceReport from a budget of bytes, of models that need not be on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from merge_core.checkpoint import Checkpoint
+from merge_core.errors import UserError
+from merge_core.interference.levels import DENSITIES
+from merge_core.interference.report import InterferenceReport, TensorInterference
+from merge_core.interference.sampling.design import LOCAL, REMOTE, Sampled, design
+from merge_core.interference.sampling.estimate import Estimate, estimate_scope
+from merge_core.interference.sampling.reading import ReadRange, SampleReader, fetch, header_bytes, width
+from merge_core.interference.sampling.together import Sums, pairs_and_norms, sum_blocks
+from merge_core.layers import locate
+from merge_core.plan import MergePlan, TensorPlan, make_plan
+from merge_core.preflight import examine
+from merge_core.prepare import open_all
+from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback
+from merge_core.recipe import Recipe
+
+if TYPE_CHECKING:
+    from merge_core.hub import HubClient
+
+
+def plan_without_download(
+    recipe: Recipe, hub: HubClient | None = None, note: Callable[[str], None] | None = None
+) -> MergePlan:
+    """The plan of `recipe` from headers alone; its models may be on the Hub.
+
+    Raises:
+        UserError: a model cannot be opened, or they do not fit together.
+    """
+    checkpoints = open_all(recipe, hub)
+    verdict = examine(recipe, checkpoints)
+    if verdict.problems:
+        raise verdict.problems[0]
+    if note is not None:
+        for sentence in verdict.notes:
+            note(sentence)
+    return make_plan(recipe, checkpoints)
+
+
+def inspect_sample(
+    plan: MergePlan,
+    budget: int,
+    *,
+    seed: int = 0,
+    hub: HubClient | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+) -> InterferenceReport:
+    """Estimate where the plan's task vectors meet and disagree, with 95 % intervals, from part of each tensor.
+
+    Each tensor's interval holds its true count 95 times in 100. With the same seed, a larger budget reads what a
+    smaller one read and more. What is read whole is exact.
+
+    Args:
+        plan: of a method that trims, see `inspectable`; of `plan_without_download`, or another.
+        budget: bytes that may be read in all, headers included.
+        seed: decides which entries are read.
+        hub: reads models that are not on this machine; None uses the default client, made only if one is needed.
+        progress: told how far it is.
+        cancelled: asked now and then; once true, stops.
+
+    Raises:
+        UserError: the budget is too small, the Hub does not answer, or an entry is not finite.
+        Cancelled: `cancelled` answered true.
+    """
+    tensors = [t for t in plan.tensors if t.settings is not None]
+    owners = {c.identity: c for c in (*plan.models, *([plan.base] if plan.base else []))}
+    for owner in owners.values():
+        if owner.adapted is not None:
+            raise UserError(
+                f"{owner.ref}: an adapter cannot be sampled, for each of its numbers changes a whole row.",
+                "Inspect without a sample; adapters are small to download.",
+            )
+    remote = any(owner.root is None for owner in owners.values())
+    headers = sum(header_bytes(owner) for owner in owners.values())
+    if budget < headers:
+        raise UserError(
+            f"A sample of {budget / 1e6:.3g} MB is smaller than the models' headers.",
+            f"Allow {headers / 1e6 + 1:.0f} MB or more.",
+        )
+    chosen = design(
+        [t.name for t in tensors],
+        [t.numel for t in tensors],
+        [width(t) for t in tensors],
+        budget - headers,
+        seed,
+        REMOTE if remote else LOCAL,
+    )
+    wanted = list(zip(tensors, chosen, strict=True))
+
+    def part_reader(owner: Checkpoint) -> ReadRange:
+        from merge_core.hub import HubClient
+
+        return (hub or HubClient()).part_reader(owner, cancelled).read
+
+    reader = SampleReader(plan, fetch(plan, wanted, part_reader, progress, cancelled))
+    try:
+        estimates, sums = _estimate(plan, reader, wanted, progress, cancelled)
+    finally:
+        reader.close()
+    pairs, norms = pairs_and_norms(plan, sums)
+    return InterferenceReport(
+        models=tuple(plan.names[m] for m in plan.listed),
+        density=DENSITIES,
+        tensors=tuple(
+            _row(tensor, sampled, estimate)
+            for (tensor, sampled), estimate in zip(wanted, estimates, strict=True)
+        ),
+        pairs=pairs,
+        norms=norms,
+    )
+
+
+def _estimate(
+    plan: MergePlan,
+    reader: SampleReader,
+    wanted: list[tuple[TensorPlan, Sampled]],
+    progress: ProgressCallback | None,
+    cancelled: CancelCheck | None,
+) -> tuple[list[Estimate], list[Sums]]:
+    """Counts of every tensor, and sums of those that are no tied copies."""
+    if not wanted:
+        return [], []
+    rule = plan.trim(wanted[0][0])
+    assert rule is not None, "only methods that trim are inspected"
+    sums, estimates, held = [], [], []
+    for number, (tensor, sampled) in enumerate(wanted):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        if progress is not None:
+            progress(Progress(number, len(wanted), "comparing the task vectors"))
+        sample = reader.read(tensor, sampled)
+        if tensor.counted:
+            sums.append(sum_blocks(sample))
+        if rule.scope == "model":
+            held.append(replace(sample, base=sample.base[:0]))
+            continue
+        own = plan.trim(tensor)
+        assert own is not None
+        estimates += estimate_scope(own, [sample])
+    if held:
+        estimates = estimate_scope(rule, held)
+    return estimates, sums
+
+
+def _row(tensor: TensorPlan, sampled: Sampled, estimate: Estimate) -> TensorInterference:
+    place = locate(tensor.name)
+    count, low, high = (
+        [tuple(row) for row in values.tolist()] for values in (estimate.count, estimate.low, estimate.high)
+    )
+    return TensorInterference(
+        tensor.name,
+        place.layer,
+        place.module,
+        place.stack,
+        tensor.numel,
+        touched=count[0],
+        contested=count[1],
+        conflicted=count[2],
+        sampled=sampled.entries,
+        touched_low=low[0],
+        touched_high=high[0],
+        contested_low=low[1],
+        contested_high=high[1],
+        conflicted_low=low[2],
+        conflicted_high=high[2],
+    )
