@@ -59,12 +59,13 @@ def lineage_notes(
 def with_nearest(
     error: UserError, first: ModelRef, template: Checkpoint, checkpoint: Checkpoint
 ) -> UserError:
-    """The error for a fine-tune that does not fit, with the base that its card names as what to pick instead."""
+    """The error for a fine-tune that does not fit, with what its card names as its origin as what to pick."""
     others = other_bases(first, template, checkpoint)
     if not others:
         return error
+    what = "instead" if checkpoint.config.get("quantization_config") else "as the base"
     return UserError(
-        error.message, f"Its card says that it was made from {listed(others)}: pick that as the base."
+        error.message, f"Its card says that it was made from {listed(others)}: pick that {what}."
     )
 
 

@@ -124,6 +124,17 @@ def test_model_that_does_not_fit_names_the_base_that_it_says_it_has(
     assert problem.hint == "Its card says that it was made from other/base: pick that as the base."
 
 
+def test_quantised_model_names_the_model_that_can_be_merged_instead(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    add("code-4bit", front="base_model: acme/code")
+    folder = tmp_path / "sources" / "code-4bit"
+    (folder / "config.json").write_text('{"quantization_config": {"quant_method": "gptq"}}')
+    hub.add_model("acme/code-4bit", folder)
+    (problem,) = verdict(client, tmp_path, "code-4bit").problems
+    assert problem.hint == "Its card says that it was made from acme/code: pick that instead."
+
+
 def test_each_model_has_a_verdict_of_its_own(client: HubClient, add: Add, tmp_path: Path) -> None:
     add("good")
     add("bad", {name: np.ones((2, 2), np.float32) for name in BASE})
