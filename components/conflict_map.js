@@ -5,12 +5,13 @@ const part = (name) => root.querySelector(`.tb-map-${name}`);
 const { state } = shared;
 shared.trimming = props.trimming;
 
-const picture = makePicture(root);
+const picture = makePicture(root, makeLegend(root));
 const cursor = makeCursor(root, picture);
 const editor = makeEditor(root, picture);
 const scrubber = makeScrubber(root);
-const table = makeTable(root, picture);
-makeExports(root, picture, table);
+const table = makeTable(root);
+const compare = makeCompare(root);
+makeExports(root, table, words, () => compare.keep());
 
 // Modes and range ----------------------------------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ const showRange = segments(
 // What the server says -----------------------------------------------------------------------------------------------
 
 const EMPTY = "Choose a base model and two fine-tunes of it. Where they pull the same weights apart is drawn here.";
-const [alert, work, offer, empty] = [".tb-alert", ".tb-map-work", ".tb-map-offer", ".tb-empty"].map((name) => part("status").querySelector(name));
+const [alert, work, empty] = [".tb-alert", ".tb-map-work", ".tb-empty"].map((name) => part("status").querySelector(name));
 
 function receive() {
   const value = props.value ?? { state: "empty" };
@@ -100,8 +101,7 @@ function receive() {
     bar.setAttribute("aria-label", "Comparing the models");
     work.querySelector("span").textContent = value.message || "Comparing the models";
   }
-  offer.hidden = !is("offer");
-  offer.querySelector("button").textContent = `Download ${value.size} and draw the map`;
+  if (!is("loading")) offer(value);
   empty.hidden = !is("empty");
   empty.textContent = EMPTY;
   part("status").hidden = is("map");
@@ -110,7 +110,29 @@ function receive() {
   root.setAttribute("aria-busy", is("loading"));
 }
 
-offer.querySelector("button").addEventListener("click", () => trigger("download", {}));
+// What was read of models that are too large to download unasked, and what can be done about it.
+const sampled = part("sampled");
+let budget = 0;
+const showBudget = segments(
+  part("budgets"),
+  props.budgets.map((mb) => [mb, `${mb}${NARROW}MB`, `Read ${mb} MB of all models together`]),
+  () => budget,
+  (mb) => trigger("sample", { mb }),
+);
+part("download").addEventListener("click", () => trigger("download", {}));
+
+function offer(value) {
+  sampled.hidden = !value.offer;
+  if (!value.offer) return;
+  const shown = value.state === "map" && state.map.sampled;
+  budget = shown ? value.budget : 0;
+  const { read, of } = shown || { read: 0, of: 1 };
+  sampled.querySelector("span").textContent = shown
+    ? `Sampled: at most ${budget}${NARROW}MB of ${value.offer} read, ${finely(read / of)} of the weights. Ranges hold the true value 95 times in 100.`
+    : `These models are on the Hub: ${value.offer}.`;
+  part("download").textContent = `Download ${value.offer} and count exactly`;
+  showBudget();
+}
 
 function take(map) {
   const before = state.map;
@@ -141,9 +163,14 @@ function readOwn(map) {
 
 const sayPlace = part("say");
 
+function words() {
+  const { kept, view } = state;
+  if (kept && view === "difference") return comparedSentence(state);
+  return sentence(kept && view === "a" ? { ...state, ...kept } : state);
+}
+
 function say() {
-  const parts = sentence(state.map, state.mode, state.share);
-  sayPlace.replaceChildren(...parts.map(([text, bold]) => (bold ? node("b", "", text) : text)));
+  sayPlace.replaceChildren(...words().map(([text, bold]) => (bold ? node("b", "", text) : text)));
   const note = part("note");
   note.hidden = shared.trims();
   note.textContent = note.hidden
@@ -152,13 +179,24 @@ function say() {
 }
 
 function drawAll() {
-  if (!state.map || !picture.place(state.map)) return;
+  const { map, kept, view } = state;
+  if (!map) return;
+  const beside = compare.pair(kept !== null && view === "side");
+  if (!picture.place(map)) return;
+  beside?.place(map);
   scrubber.draw();
   redraw();
 }
 
 function redraw() {
-  picture.draw(state.map, state).catch((error) => console.error(error));
+  const shown = looked(state);
+  const { mode, values, beside } = shown;
+  const both = beside ? [values, beside] : [values];
+  const range = rangeOf(mode, state.fitted, both.flatMap(({ cells }) => cells), both.flatMap(({ solid }) => solid));
+  const failed = (error) => console.error(error);
+  picture.draw(state.map, shown, range).catch(failed);
+  if (beside) compare.pair(true).draw(state.map, { mode, values: beside }, range).catch(failed);
+  compare.show();
   scrubber.mark();
   say();
   cursor.mark();
@@ -181,14 +219,14 @@ shared.listen((changed) => {
   if (changed.has("fitted")) showRange();
   if (!state.map) return;
   root.dataset.drawn = true;
-  if (changed.has("map")) drawAll();
+  const anew = ["map", "kept", "view"].some((what) => changed.has(what));
+  if (anew) drawAll();
   else if (changed.has("mode") || changed.has("own")) scrubber.draw();
   if ([...changed].every((what) => ["cell", "picked", "marked"].includes(what))) {
     cursor.mark();
     editor.mark();
     editor.show();
-  }
-  else if (!changed.has("map")) redraw();
+  } else if (!anew) redraw();
   if (changed.has("cell") || changed.has("picked")) address();
 });
 

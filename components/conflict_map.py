@@ -14,27 +14,30 @@ import plotly
 
 from components import editing, wording
 from components.controls import declared_controls
+from components.editing import shown_weight
+from components.inspecting import SAMPLES, MapState
 from components.map_editing import edit_cells, own_settings
-from components.map_payload import map_payload
+from components.map_payload import brief_names, map_payload
 from components.page import CHANGE, QUICK, Page, edited
 from components.tuner import Tuner
+from merge_core.interference import InterferenceReport
 from merge_core.methods import METHODS
 from merge_core.recipe import read_recipe
 
 if TYPE_CHECKING:
     from components.editing import Draft
-    from components.inspecting import MapState
 
 HERE = Path(__file__).parent
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
-# One scope: what the earlier files define, the later ones use. The drill-down shares the first three.
-SHARED = ("map_state.js", "map_words.js", "map_curve.js")
+# One scope: what the earlier files define, the later ones use. The drill-down shares the first.
+SHARED = ("map_state.js", "map_words.js", "map_intervals.js", "map_curve.js")
 SCRIPTS = (
     *SHARED,
     "map_scale.js",
     "map_plotly.js",
     "map_picture.js",
+    "map_compare.js",
     "map_cursor.js",
     "map_editor.js",
     "map_scrubber.js",
@@ -60,6 +63,7 @@ class ConflictMap(gr.HTML):
         slide: the scrubber moved; tells the page's density control without the server.
         density: the scrubber was let go, at `share`.
         download: the visitor wants the models downloaded.
+        sample: the visitor wants `mb` of them read for a preview.
         cells: the visitor changed some cells; see `map_editing.edit_cells`.
     """
 
@@ -74,6 +78,7 @@ class ConflictMap(gr.HTML):
             methods={name: method.title for name, method in METHODS.items()},
             trimming=_trimming(),
             own=own,
+            budgets=list(SAMPLES),
             **settings,
         )
 
@@ -99,16 +104,21 @@ def shown(state: MapState | None, draft: Draft, asked: Mapping[str, Any]) -> Any
 
 def update(state: MapState) -> Any:
     """The map's next value; while work is under way or cannot be done, the browser keeps what it has drawn."""
+    offer = {"offer": wording.size(state.offer)} if state.offer else {}
     if state.problem is not None:
-        return {"state": "problem", "message": state.problem.message, "hint": state.problem.hint}
+        said = {"message": state.problem.message, "hint": state.problem.hint}
+        return {"state": "problem", **said, **offer}
     if state.report is not None:
-        payload = map_payload(state.report, _voters(state.asked.get("question")))
+        question = state.asked.get("question")
+        payload = {
+            **map_payload(state.report, _voters(question)),
+            "settings": _settings(question, state.report),
+        }
         # As one string: Gradio clones values piece by piece whenever anything on the page changes.
-        return {"state": "map", "payload": json.dumps(payload, ensure_ascii=False, separators=(",", ":"))}
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        return {"state": "map", "payload": text, "budget": state.asked.get("sample_mb"), **offer}
     if state.fraction is not None:
         return {"state": "loading", "fraction": state.fraction, "message": state.message}
-    if state.offer:
-        return {"state": "offer", "size": wording.size(state.offer)}
     return {"state": "empty"}
 
 
@@ -151,6 +161,26 @@ def _trimming() -> list[str]:
     """Methods that have a density."""
     return [
         method for control in declared_controls() if control.name == "density" for method in control.methods
+    ]
+
+
+def _settings(question: str | None, report: InterferenceReport) -> list[str]:
+    """What decides a map besides density, in words: who votes, and how the trim ranks."""
+    if question is None:
+        return []
+    recipe = read_recipe(question)
+    names = brief_names(report.models)
+    said = {name: shown_weight(recipe, entry) for name, entry in zip(names, recipe.models, strict=False)}
+    voting = [f"−{name}" if weight.value < 0 else name for name, weight in said.items() if weight.value != 0]
+    dialect, scope = (recipe.parameters.get(name) for name in ("dialect", "trim_scope"))
+    return [
+        ", ".join(voting),
+        *(
+            [f"trim within each {scope}" if scope == "tensor" else "trim within the whole model"]
+            if scope
+            else []
+        ),
+        *([f"{dialect} dialect"] if dialect else []),
     ]
 
 

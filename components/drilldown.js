@@ -65,14 +65,20 @@ function drawCurve() {
     steps.map((step) => rate(countsOf(map, "cell", cell, step))),
     steps.map((step) => rate(chanceAt(map, step))),
     { width, height: 176 },
+    map.off && steps.map((step) => shareRange(countsOf(map, "cell", cell, step), MEASURES[mode].part, MEASURES[mode].whole)),
   );
 }
 
 // Share of conflicts among the contested entries of one tensor; null where there are none.
-function tensorRate(map, series, { low, part }) {
-  const at = (step) => map.rates[series * map.steps + Math.max(step, 0)];
+function tensorRate(map, rates, series, { low, part }) {
+  const at = (step) => rates[series * map.steps + Math.max(step, 0)];
   const [from, to] = [at(low), part ? at(low + 1) : at(low)];
   return from === 65535 || to === 65535 ? null : (from + part * (to - from)) / 65534;
+}
+
+function fill(place, rate, range) {
+  place.textContent = percent(rate, 1);
+  if (range) place.append(node("small", "", rangeText(range, 1).trim()));
 }
 
 function follow() {
@@ -81,11 +87,15 @@ function follow() {
   const share = shareOfCell(number, state.share);
   const cell = map.cells[number];
   const at = placeOf(map, share);
-  const counts = countsOf(map, "cell", number, at);
-  const words = inWords(mode, counts, chanceAt(map, at));
+  const look = lookAt(map, "cell", number, state.share);
+  const words = inWords(mode, look);
   say.replaceChildren(`${share === state.share ? "Keeping" : "With a density of its own, keeping"} the largest ${density(share)}: `, node("b", "", words[0]), words[1]);
   rates.forEach((place, tensor) => {
-    place.textContent = percent(cell.rates === null ? rateOf(counts) : tensorRate(map, cell.rates + tensor, at), 1);
+    if (cell.rates === null) {
+      return fill(place, rateOf(look.counts), shareRange(look.counts, "conflicted", "contested"));
+    }
+    const [rate, ...ends] = [map.rates, ...(map.rateRanges ?? [])].map((rates) => tensorRate(map, rates, cell.rates + tensor, at));
+    fill(place, rate, ends.length && rate !== null && ends[0] !== ends[1] ? ends : null);
   });
   curve.mark(share);
 }

@@ -21,6 +21,8 @@ from merge_core.recipe import read_recipe
 
 Asked = Mapping[str, Any]
 
+SAMPLES = (16, 64, 256)  # MB
+SAMPLE_MB = 64  # of all models together, unless the visitor says otherwise
 UNASKED = 50_000_000  # bytes; more than that is downloaded only when the visitor says so
 
 
@@ -33,7 +35,8 @@ class MapState:
             tensors that are drawn.
         report: to draw; None leaves what is drawn.
         fraction, message: of work under way; None and "" where nothing is.
-        offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0.
+        offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0. Until
+            then the report is of a sample.
         problem: why there can be no map; None where there can.
     """
 
@@ -46,19 +49,29 @@ class MapState:
 
 
 def ask(
-    workspace: Workspace, draft: Draft, owner: str, asked: Asked, who: Visitor, *, download: bool = False
+    workspace: Workspace,
+    draft: Draft,
+    owner: str,
+    asked: Asked,
+    who: Visitor,
+    *,
+    download: bool = False,
+    sample_mb: int | None = None,
 ) -> MapState | None:
     """See to it that the map answers the draft; None where it does already or soon will.
 
     Args:
         download: whatever the models' size; the visitor has said so.
+        sample_mb: how much to read of models that are too large to fetch unasked, where the visitor has just said so.
     """
+    told = download or sample_mb is not None
+    budget = sample_mb or asked.get("sample_mb", SAMPLE_MB)
     try:
         if draft.problem is not None:
             raise draft.problem
         workspace.check_reach(draft.recipe)
         wanted = question(draft.recipe)
-        if asked.get("question") == wanted and not download:
+        if asked.get("question") == wanted and not told:
             return None
         _give_up(workspace, owner, asked)
         recipe = read_recipe(wanted)
@@ -66,12 +79,13 @@ def ask(
         if report is not None:
             return MapState(_answered(wanted, report), report=report)
         missing = bytes_to_fetch(open_all(recipe, who.hub).values())
-        if missing > UNASKED and not download:
-            return MapState({"question": wanted, "job": None}, offer=missing)
-        job = who.submit(workspace, "inspect", owner, recipe, {})
+        sampling = {"missing": missing, "sample_mb": budget} if missing > UNASKED and not download else {}
+        options = {"sample_mb": budget} if sampling else {}
+        job = who.submit(workspace, "inspect", owner, recipe, options, whole=not sampling)
     except UserError as error:
         return MapState({}, problem=error)
-    return MapState({"question": wanted, "job": job.id}, fraction=0.0, message="Waiting for the worker")
+    waiting = {"question": wanted, "job": job.id, **sampling}
+    return MapState(waiting, fraction=0.0, message="Waiting for the worker")
 
 
 def look(workspace: Workspace, owner: str, asked: Asked) -> MapState | None:
@@ -84,10 +98,13 @@ def look(workspace: Workspace, owner: str, asked: Asked) -> MapState | None:
             {}, problem=UserError("The comparison was stopped.", "Change anything to begin it anew.")
         )
     if job.state == "failed":
-        return MapState({**asked, "job": None}, problem=UserError(job.error or "The comparison failed."))
+        problem = UserError(job.error or "The comparison failed.")
+        return MapState({**asked, "job": None}, problem=problem, offer=asked.get("missing", 0))
     if job.state == "done":
         report = _read_report(workspace, job)
-        return MapState(_answered(asked["question"], report), report=report)
+        return MapState(
+            {**asked, **_answered(asked["question"], report)}, report=report, offer=asked.get("missing", 0)
+        )
     return MapState(asked, fraction=job.progress.fraction, message=job.progress.message)
 
 

@@ -25,11 +25,11 @@ function makeCursor(root, picture) {
   }
 
   function about(number) {
-    const { counts, chance } = lookAt(state.map, "cell", number, state.share);
+    const look = lookAt(state.map, "cell", number, state.share);
     return {
       title: cellTitle(state.map, number),
-      words: inWords(state.mode, counts, chance),
-      facts: `${cellFacts(state.map, number, counts)}${ownWords(state.map, number)}`,
+      words: inWords(state.mode, look),
+      facts: `${cellFacts(state.map, number, look.counts)}${ownWords(state.map, number)}${state.kept ? comparedWords(state, number) : ""}`,
     };
   }
 

@@ -17,6 +17,7 @@ function topOf(most) {
 
 function makeCurve(svg) {
   const parts = {
+    band: drawn("path", "tb-curve-band", svg),
     grid: drawn("path", "tb-curve-grid", svg),
     kept: drawn("path", "tb-curve-kept", svg),
     chance: drawn("path", "tb-curve-chance", svg),
@@ -37,8 +38,8 @@ function makeCurve(svg) {
     made.textContent = text;
   }
 
-  // `values` and `chance`: a share or null at each of the densities 1/n … n/n.
-  function draw(values, chance, size) {
+  // `values` and `chance`: a share or null at each of the densities 1/n … n/n; `ranges`: their 95 % intervals.
+  function draw(values, chance, size, ranges) {
     const { width, height } = size;
     const left = 40;
     const right = 12;
@@ -63,6 +64,9 @@ function makeCurve(svg) {
     parts.line.setAttribute("d", path(values));
     parts.chance.setAttribute("d", path(chance));
     const marks = [0.01, 0.2, 0.4, 0.6, 0.8, 1];
+    const known = (ranges ?? []).flatMap((range, step) => (values[step] === null ? [] : [{ range: range ?? [values[step], values[step]], step }]));
+    const edge = (end, { range, step }) => `${x((step + 1) / values.length).toFixed(1)} ${y(Math.min(range[end], scale)).toFixed(1)}`;
+    parts.band.setAttribute("d", known.length ? `M${[...known.map((one) => edge(0, one)), ...known.reverse().map((one) => edge(1, one))].join("L")}Z` : "");
     parts.grid.setAttribute(
       "d",
       `M${left} ${y(0)}H${width - right}M${left} ${y(scale)}H${width - right}M${left} ${y(scale / 2)}H${width - right}` +

@@ -10,6 +10,7 @@ function csvField(text) {
 
 function csvOf(map, share) {
   const lines = [["layer", "module", "weights", "density", ...MAP_CURVES, "conflict_of_contested", "chance"]];
+  if (map.off) lines[0].push("weights_read", ...MAP_CURVES.flatMap((name) => [`${name}_low`, `${name}_high`]), "conflict_low", "conflict_high");
   map.cells.forEach((cell, number) => {
     const { counts, chance } = lookAt(map, "cell", number, share);
     lines.push([
@@ -21,19 +22,25 @@ function csvOf(map, share) {
       rateOf(counts)?.toFixed(6) ?? "",
       rateOf(chance)?.toFixed(6) ?? "",
     ]);
+    if (!map.off) return;
+    const ends = MAP_CURVES.flatMap((name) => [counts[name] - counts.off[name][0], counts[name] + counts.off[name][1]]);
+    const rate = rateOf(counts);
+    const range = shareRange(counts, "conflicted", "contested") ?? [rate, rate];
+    lines.at(-1).push(cell.sampled, ...ends.map(Math.round), ...range.map((end) => end?.toFixed(6) ?? ""));
   });
   return `${lines.map((line) => line.join(",")).join("\r\n")}\r\n`;
 }
 
 // The whole picture as one figure: strips and layers are rows of the same heatmap, with their labels as axis and text.
-function figureOf(map, picture, { mode, share, fitted }, style) {
-  const values = picture.values(map, mode, share);
+function figureOf(map, state, said, style) {
+  const { mode, values } = looked(state);
+  const { fitted } = state;
   const range = rangeOf(mode, fitted, values.cells, values.solid);
   const stops = stopsOf(mode);
   const ink = style.getPropertyValue("--tb-ink").trim();
   const soft = style.getPropertyValue("--tb-soft").trim();
   const { diverging, label, unit } = MEASURES[mode];
-  const words = sentence(map, mode, share).map(([text]) => text).join("");
+  const words = said.map(([text]) => text).join("");
   const rowHeight = map.rows.length > 40 ? 9 : 26;
   const strips = [["before", map.before], ["after", map.after]].filter(([, cells]) => cells.length);
   const stripHeight = 58;
@@ -122,7 +129,8 @@ function broken(text, most) {
     .join(" ");
 }
 
-function makeExports(root, picture, table) {
+// `spoken`: the sentence above the map; `compare`: keeps what is shown to compare it.
+function makeExports(root, table, spoken, compare) {
   const place = root.querySelector(".tb-map-keep");
   const { state } = shared;
 
@@ -136,7 +144,7 @@ function makeExports(root, picture, table) {
   async function image(format) {
     if (!state.map) return;
     const Plotly = await window.tiebreakPlotly;
-    const figure = figureOf(state.map, picture, state, getComputedStyle(root));
+    const figure = figureOf(state.map, state, spoken(), getComputedStyle(root));
     if (!figure) return;
     const { width, height } = figure.layout;
     save(await Plotly.toImage({ ...figure, config: PLOTLY_CONFIG }, { format, width, height, scale: 2 }), format);
@@ -161,10 +169,13 @@ function makeExports(root, picture, table) {
     made.setAttribute("aria-expanded", table.toggle()),
   );
   toggle.setAttribute("aria-expanded", "false");
+  const begin = button("Compare", "Keep this as A, change anything, and see both", compare);
+  begin.classList.add("tb-map-begin");
   place.append(
     button("PNG", "Save the picture as PNG", () => image("png")),
     button("SVG", "Save the picture as SVG", () => image("svg")),
     button("CSV", "Save every number at this density", csv),
     toggle,
+    begin,
   );
 }

@@ -14,7 +14,7 @@ from components.colours import model_colours
 from components.map_layout import Arrangement, Cell, arrange
 from components.model_rows import short_name
 from components.model_warnings import model_warnings
-from merge_core.interference import InterferenceReport
+from merge_core.interference import InterferenceReport, TensorInterference
 from merge_core.interference.chance import chance
 from merge_core.recipe import ModelRef
 
@@ -40,15 +40,22 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
             the tensors of cells that hold several; in the order of the cells.
         chance: the same three curves as shares of all entries.
         pairs, norms, warnings: models against each other.
+        sampled: only where the counts are estimates. `read` of `of` entries were read; `off`: [below, above] × the
+            three curves × cells × densities, how far from them the ends of their 95 % intervals lie, float32 in base64;
+            rates_low, rates_high: ends of `tensor_rates`.
     """
     arranged = arrange([tensor.name for tensor in report.tensors])
     counts = np.array([[t.touched, t.contested, t.conflicted] for t in report.tensors], np.int64)
     counts = counts.reshape(len(report.tensors), 3, len(report.density))
     curves = np.zeros((3, len(arranged.cells), len(report.density)), np.int64)
+    off = _off(report, counts) if report.sampled else None
+    cell_off = np.zeros((2, 3, len(arranged.cells), len(report.density)))
     listed: list[int] = []
     cells = []
     for number, cell in enumerate(arranged.cells):
         curves[:, number] = counts[list(cell.tensors)].sum(axis=0)
+        if off is not None:
+            cell_off[:, :, number] = np.sqrt((off[:, list(cell.tensors)] ** 2).sum(axis=1))
         shown = list(cell.tensors[:MOST_LISTED])
         listed += shown if len(cell.tensors) > 1 else []
         cells.append(_cell(report, arranged, cell, shown))
@@ -75,11 +82,17 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
                 "b": report.models.index(pair.b),
                 "cosine": pair.cosine,
                 "sign_agreement": pair.sign_agreement,
+                "cosine_range": _range(pair.cosine_low, pair.cosine_high),
+                "sign_agreement_range": _range(pair.sign_agreement_low, pair.sign_agreement_high),
             }
             for pair in report.pairs
         ],
-        "norms": [{"norm": norm.norm, "relative": norm.relative} for norm in report.norms],
+        "norms": [
+            {"norm": n.norm, "relative": n.relative, "norm_range": _range(n.norm_low, n.norm_high)}
+            for n in report.norms
+        ],
         "warnings": model_warnings(report, names),
+        **({} if off is None else {"sampled": _sampled(report, counts[listed], off[:, listed], cell_off)}),
     }
 
 
@@ -134,6 +147,7 @@ def _cell(
         "numel": sum(report.tensors[i].numel for i in cell.tensors),
         "tensors": [{"name": report.tensors[i].name, "numel": report.tensors[i].numel} for i in shown],
         "count": len(cell.tensors),
+        "sampled": sum(_read(report.tensors[i]) for i in cell.tensors),
     }
 
 
@@ -142,6 +156,48 @@ def _rates(counts: Array) -> Array:
     contested, conflicted = counts[:, 1], counts[:, 2]
     rates = np.rint(conflicted / np.maximum(contested, 1) * (NO_RATE - 1))
     return np.where(contested > 0, rates, NO_RATE).astype("<u2")
+
+
+def _read(tensor: TensorInterference) -> int:
+    return tensor.numel if tensor.sampled is None else tensor.sampled
+
+
+def _off(report: InterferenceReport, counts: Array) -> Array:
+    """How far below and above the counts their intervals reach: float64 [2, tensors, 3, densities]."""
+    ends = []
+    for side in ("low", "high"):
+        names = [f"{name}_{side}" for name in ("touched", "contested", "conflicted")]
+        found = [
+            [
+                counted if (end := getattr(tensor, name)) is None else end
+                for name, counted in zip(names, row, strict=True)
+            ]
+            for tensor, row in zip(report.tensors, counts, strict=True)
+        ]
+        ends.append(np.array(found, np.float64).reshape(counts.shape))
+    return np.maximum(np.stack([counts - ends[0], ends[1] - counts]), 0)
+
+
+def _sampled(report: InterferenceReport, counts: Array, off: Array, cell_off: Array) -> dict[str, Any]:
+    """What the payload says of a sample; `counts` and `off` of the listed tensors."""
+    contested, conflicted = np.maximum(counts[:, 1], 1), counts[:, 2]
+    rate = conflicted / contested
+    # As in map_intervals.js: the errors of part and whole are taken as independent.
+    low = rate - np.hypot(off[0, :, 2], rate * off[1, :, 1]) / contested
+    high = rate + np.hypot(off[1, :, 2], rate * off[0, :, 1]) / contested
+    ends = [np.rint(np.clip(end, 0, 1) * (NO_RATE - 1)) for end in (low, high)]
+    low, high = (np.where(counts[:, 1] > 0, end, NO_RATE).astype("<u2") for end in ends)
+    return {
+        "read": sum(_read(tensor) for tensor in report.tensors),
+        "of": sum(tensor.numel for tensor in report.tensors),
+        "off": _packed(cell_off.astype("<f4")),
+        "rates_low": _packed(low),
+        "rates_high": _packed(high),
+    }
+
+
+def _range(low: float | None, high: float | None) -> list[float] | None:
+    return None if low is None or high is None else [low, high]
 
 
 def _packed(values: Array) -> str:

@@ -44,17 +44,28 @@ function geometryOf(map, width, font) {
   };
 }
 
-function makePicture(root) {
+// What every cell and row shows at a density, with its 95 % interval where it comes from a sample.
+function mapValues(map, mode, share, own) {
+  const { of, whole } = MEASURES[mode];
+  const cells = map.cells.map((cell, number) => lookAt(map, "cell", number, share, own));
+  const rows = map.rows.map((row, number) => lookAt(map, "row", number, share, own));
+  return {
+    cells: cells.map(({ counts, chance }) => of(counts, chance)),
+    solid: cells.map(({ counts }) => counts[whole] >= FEW),
+    rows: rows.map(({ counts, chance }) => of(counts, chance)),
+    ranges: cells.map((look) => rangeIn(mode, look)),
+    rowRanges: rows.map((look) => rangeIn(mode, look)),
+  };
+}
+
+function makePicture(root, legend) {
   const part = (name) => root.querySelector(`.tb-map-${name}`);
   const [drawnArea, columnsRow, rowsColumn, plot] = ["drawn", "columns", "rows", "plot"].map(part);
   const [meansSvg, tracks, bars, shares] = ["means", "tracks", "bars", "shares"].map(part);
-  const strips = [...root.querySelectorAll(".tb-map-strip")];
-  const legend = makeLegend(root);
+  const strips = [...drawnArea.querySelectorAll(".tb-map-strip")];
   const picture = { geometry: null, blocks: new Map(), ready: false };
   let numbers = [];
   let shownScale = "";
-  let busy = false;
-  let again = false;
 
   function placeLabels(map, geometry) {
     columnsRow.style.height = `${geometry.columnsHeight}px`;
@@ -163,22 +174,9 @@ function makePicture(root) {
     };
   };
 
-  // What every cell and row shows at a density.
-  picture.values = (map, mode, share) => {
-    const { of, whole } = MEASURES[mode];
-    const cells = map.cells.map((cell, number) => lookAt(map, "cell", number, share));
-    const rows = map.rows.map((row, number) => lookAt(map, "row", number, share));
-    return {
-      cells: cells.map(({ counts, chance }) => of(counts, chance)),
-      solid: cells.map(({ counts }) => counts[whole] >= FEW),
-      rows: rows.map(({ counts, chance }) => of(counts, chance)),
-    };
-  };
-
-  picture.draw = async (map, { mode, share, fitted }) => {
+  // Draws what `looked` gives, in the colours of `range`.
+  picture.draw = async (map, { mode, values }, range) => {
     if (!picture.geometry) return;
-    const values = picture.values(map, mode, share);
-    const range = rangeOf(mode, fitted, values.cells, values.solid);
     const stops = stopsOf(mode);
     legend(mode, range, stops, values.cells);
     for (const [cell, block] of picture.blocks) {
@@ -187,8 +185,22 @@ function makePicture(root) {
       block.style.background = value === null ? "" : colourAt(stops, (value - range[0]) / (range[1] - range[0]));
     }
     drawMeans(values, range, mode);
+    hatch(map, values.ranges, range);
     if (map.rows.length) await drawHeat(map, values, range, stops);
   };
+
+  // Cells whose interval takes half of the colours: their colour says little.
+  function hatch(map, ranges, [low, high]) {
+    let d = "";
+    for (const [number, range] of ranges.entries()) {
+      if (!range || range[1] - range[0] < (high - low) / 2) continue;
+      const { x, y, width, height } = picture.boxOf(map, number);
+      d += `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}Z`;
+    }
+    part("hatched").setAttribute("d", d);
+    const key = part("hatch-key");
+    if (key) key.hidden = d === "";
+  }
 
   function drawMeans(values, [low, high], mode) {
     const { length, withNumbers } = picture.bar;
@@ -205,7 +217,8 @@ function makePicture(root) {
         d += `M${from.toFixed(1)} ${((row + 0.5) * rowHeight).toFixed(1)}h${size.toFixed(1)}`;
       }
       if (!withNumbers) return;
-      const text = value === null ? "–" : diverging ? points(value, 1) : percent(value, high < 0.1 ? 1 : 0);
+      const off = values.rowRanges[row] ? ` ±${(50 * (values.rowRanges[row][1] - values.rowRanges[row][0])).toFixed(0)}` : "";
+      const text = value === null ? "–" : diverging ? `${points(value, off ? 0 : 1)}${off}` : off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.1 ? 1 : 0);
       if (numbers[row].textContent !== text) numbers[row].textContent = text;
     });
     bars.setAttribute("d", d);

@@ -11,18 +11,20 @@ function makeScrubber(root) {
   let commit = 0;
 
   function curves(map) {
-    const { rate } = MEASURES[state.mode];
+    const { rate, part, whole } = MEASURES[state.mode];
     const steps = map.density.map((share) => lookAt(map, "all", 0, share));
     return [
       steps.map(({ counts }) => rate(counts)),
       steps.map(({ chance }) => rate(chance)),
+      map.off && steps.map(({ counts }) => shareRange(counts, part, whole)),
     ];
   }
 
   function draw() {
     const width = line.clientWidth;
     if (!state.map || !width) return;
-    curve.draw(...curves(state.map), { width, height: matchMedia(NARROW_WINDOW).matches ? 66 : 92 });
+    const [values, chance, ranges] = curves(state.map);
+    curve.draw(values, chance, { width, height: matchMedia(NARROW_WINDOW).matches ? 66 : 92 }, ranges);
     mark();
   }
 

@@ -36,6 +36,12 @@ function readMap(value) {
     map.rowCurves[name] = rows;
     map.totals[name] = total;
   });
+  if (value.sampled) {
+    const off = unpacked(value.sampled.off, Float32Array);
+    const part = (side, place) => off.subarray((side * 3 + place) * size, (side * 3 + place + 1) * size);
+    map.off = Object.fromEntries(MAP_CURVES.map((name, place) => [name, [part(0, place), part(1, place)]]));
+    map.rateRanges = ["rates_low", "rates_high"].map((name) => unpacked(value.sampled[name], Uint16Array));
+  }
   map.rates = unpacked(value.tensor_rates, Uint16Array);
   let next = 0;
   for (const cell of value.cells) {
@@ -64,6 +70,10 @@ function countsOf(map, kind, series, place) {
   const numel = kind === "cell" ? map.cells[series].numel : kind === "row" ? map.rowNumel[series] : map.numel;
   const found = { numel };
   for (const name of MAP_CURVES) found[name] = along(curves[name], series, map.steps, place);
+  if (map.off && kind === "cell") {
+    found.off = {};
+    for (const name of MAP_CURVES) found.off[name] = map.off[name].map((side) => along(side, series, map.steps, place));
+  }
   return found;
 }
 
@@ -75,20 +85,22 @@ function chanceAt(map, place) {
 }
 
 // The density of a cell: its own where the recipe gives it one, else everybody's.
-const shareOfCell = (number, share) => shared.state.own.density.get(number) ?? share;
+const shareOfCell = (number, share, own = shared.state.own) => own.density.get(number) ?? share;
 
 // { counts, chance } of a cell, a row, or all, while everybody's density is `share`.
-function lookAt(map, kind, series, share) {
-  if (kind === "cell" || !shared.state.own.density.size) {
-    const place = placeOf(map, kind === "cell" ? shareOfCell(series, share) : share);
+function lookAt(map, kind, series, share, own = shared.state.own) {
+  if (kind === "cell" || !(own.density.size || map.off)) {
+    const place = placeOf(map, kind === "cell" ? shareOfCell(series, share, own) : share);
     return { counts: countsOf(map, kind, series, place), chance: chanceAt(map, place) };
   }
   const [counts, chance] = [{ numel: 0 }, { numel: 1 }];
   for (const name of MAP_CURVES) counts[name] = chance[name] = 0;
+  if (map.off) counts.off = noOff();
   map.cells.forEach((cell, number) => {
     if (kind === "row" && cell.row !== series) return;
-    const one = lookAt(map, "cell", number, share);
+    const one = lookAt(map, "cell", number, share, own);
     counts.numel += cell.numel;
+    if (map.off) addOff(counts.off, one.counts.off);
     for (const name of MAP_CURVES) {
       counts[name] += one.counts[name];
       chance[name] += cell.numel * one.chance[name];
@@ -113,9 +125,9 @@ function conflictIn([base, [whole, words]]) {
   const rate = shareOf("conflicted", whole);
   return [
     base,
-    { family: "conflict", base, whole, label: "Conflict", unit: `of ${words}`, beside: "", of: rate, rate },
+    { family: "conflict", base, part: "conflicted", whole, label: "Conflict", unit: `of ${words}`, beside: "", of: rate, rate },
     {
-      family: "beyond", base, whole, label: "Beyond chance", unit: `of ${words}, against chance`, beside: "against chance",
+      family: "beyond", base, part: "conflicted", whole, label: "Beyond chance", unit: `of ${words}, against chance`, beside: "against chance",
       rate, diverging: true,
       of: (counts, chance) => (rate(counts) === null ? null : rate(counts) - (rate(chance) ?? 0)),
     },
@@ -125,7 +137,7 @@ function conflictIn([base, [whole, words]]) {
 // What the map can show, by name: a number in shares from counts, or null where there is none. `rate` is what its curve
 // shows; `whole` names the counts that a share is of; `beside` stands in the legend instead of the unit.
 const MEASURES = {
-  touched: { family: "touched", label: "Touched", unit: "of all weights", whole: "numel", of: shareOf("touched", "numel"), rate: shareOf("touched", "numel") },
+  touched: { family: "touched", label: "Touched", unit: "of all weights", part: "touched", whole: "numel", of: shareOf("touched", "numel"), rate: shareOf("touched", "numel") },
 };
 for (const [base, conflict, beyond] of Object.entries(BASES).map(conflictIn)) {
   MEASURES[`conflict of ${base}`] = conflict;
@@ -159,7 +171,7 @@ const FAMILIES = {
 const measureOf = ({ family, base }) => (MEASURES[family] ? family : `${family} of ${base}`);
 
 // Listeners are told once per frame, with the set of what has changed: "map", "share", "mode", "fitted", "cell", "picked",
-// "tuning", "marked", "own".
+// "tuning", "marked", "own", "kept", "view".
 function makeMapState() {
   const listeners = new Set();
   const changed = new Set();
@@ -168,6 +180,8 @@ function makeMapState() {
     mode: "conflict of contested", family: "conflict", base: "contested", fitted: true, cell: -1, picked: null, tuning: null,
     marked: [], // cells to edit together
     own: { density: new Map(), weight: new Map(), fixed: "" }, // what the recipe says of single cells
+    kept: null, // A of a comparison: the map, density and single cells as they were
+    view: "b", // what is shown of it, see map_compare.js
     heldUntil: 0,
   };
   let frame = 0;

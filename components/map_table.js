@@ -1,11 +1,11 @@
 // The map's numbers as tables: for screen readers, and for whoever wants the figure itself.
 
-function valueText(mode, value) {
+function valueText(mode, value, range) {
   if (value === null) return "–";
-  return MEASURES[mode].diverging ? `${points(value, 1)}` : percent(value, 1);
+  return MEASURES[mode].diverging ? `${points(value, 1)}${pointsText(range)}` : `${percent(value, 1)}${rangeText(range, 1)}`;
 }
 
-function makeTable(root, picture) {
+function makeTable(root) {
   const place = root.querySelector(".tb-map-table");
   const { state } = shared;
   let waiting = 0;
@@ -46,9 +46,9 @@ function makeTable(root, picture) {
   }
 
   function draw() {
-    const { map, mode, share } = state;
+    const { map, share } = state;
     if (place.hidden || !map) return;
-    const values = picture.values(map, mode, share);
+    const { mode, values } = looked(state);
     const { label, unit } = MEASURES[mode];
     const said = `${label}, ${MEASURES[mode].diverging ? "points" : "%"} ${unit}, keeping the largest ${density(share)}`;
     const made = [];
@@ -57,9 +57,9 @@ function makeTable(root, picture) {
         line(titled(row.title), [
           ...map.columns.map((column, at) => {
             const cell = map.grid[number * map.columns.length + at];
-            return cell < 0 ? "" : valueText(mode, values.cells[cell]);
+            return cell < 0 ? "" : valueText(mode, values.cells[cell], values.ranges[cell]);
           }),
-          valueText(mode, values.rows[number]),
+          valueText(mode, values.rows[number], values.rowRanges[number]),
         ]),
       );
       made.push(table(said, headed([...map.columns.map((column) => column.label), "Layer mean"], "Layer"), lines));
@@ -67,7 +67,7 @@ function makeTable(root, picture) {
     const outside = [...map.before, ...map.after];
     if (outside.length) {
       const lines = outside.map(({ cell }) =>
-        line(map.cells[cell].label, [whole(map.cells[cell].numel), valueText(mode, values.cells[cell])]),
+        line(map.cells[cell].label, [whole(map.cells[cell].numel), valueText(mode, values.cells[cell], values.ranges[cell])]),
       );
       made.push(table(`${said}: before and after the layers`, headed(["Weights", label], "Module"), lines));
     }

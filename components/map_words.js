@@ -44,27 +44,31 @@ function cellTitle(map, number) {
 }
 
 // One measure of one cell, row or all, said with what it is a share of: [bold start, rest].
-function inWords(mode, counts, chance) {
+function inWords(mode, look) {
+  const { counts, chance } = look;
   const { family, base, whole: key, rate } = MEASURES[mode];
   const { touched, conflicted, numel } = counts;
   if (numel <= 0) return ["No weights.", ""];
+  const range = rangeIn(mode, look);
+  const about = range ? "about " : "";
   if (family === "touched") {
-    return [finely(touched / numel), ` of its weights are touched (${whole(touched)}). Chance: ${finely(chance.touched)}.`];
+    return [`${finely(touched / numel)}${rangeText(range, 1)}`, ` of its weights are touched (${about}${whole(touched)}). Chance: ${finely(chance.touched)}.`];
   }
   const [found, by] = [rate(counts), rate(chance) ?? 0];
   if (found === null) return ["No conflict possible:", ` no weight is touched${base === "contested" ? " by two models" : ""}.`];
   const said = base === "all" ? finely : (share) => percent(share, 1);
-  const of = `${whole(conflicted)} of ${counted(counts[key], base === "all" ? "weight" : `${base} weight`)}`;
+  const of = `${about}${whole(conflicted)} of ${counted(counts[key], base === "all" ? "weight" : `${base} weight`)}`;
   if (family === "beyond") {
-    return [`${points(found - by, 1)} points`, ` against chance: ${said(found)} where chance gives ${said(by)} (${of}).`];
+    return [`${points(found - by, 1)} points${pointsText(range)}`, ` against chance: ${said(found)} where chance gives ${said(by)} (${of}).`];
   }
-  return [`${said(found)} conflict`, ` (${of}). Chance: ${said(by)}.`];
+  return [`${said(found)}${rangeText(range, 1)} conflict`, ` (${of}). Chance: ${said(by)}.`];
 }
 
 function cellFacts(map, number, counts) {
   const cell = map.cells[number];
   const few = counts.contested > 0 && counts.contested < FEW ? " So few weights tell little." : "";
-  return `${counted(cell.numel, "weight")} in ${counted(cell.count, "tensor")}.${few}`;
+  const read = map.off ? ` ${whole(cell.sampled)} of them were read.` : "";
+  return `${counted(cell.numel, "weight")} in ${counted(cell.count, "tensor")}.${read}${few}`;
 }
 
 // What the recipe says of this cell alone.
@@ -110,28 +114,30 @@ function standsOut(map, share) {
     .map((_, number) => ({ number, ...lookAt(map, "cell", number, share) }))
     .filter(({ counts }) => counts.contested > 0);
   const firm = found.filter(({ counts }) => counts.contested >= FEW);
-  const above = ({ counts, chance }) => rateOf(counts) - (rateOf(chance) ?? 0);
+  const least = ({ counts }) => shareRange(counts, "conflicted", "contested")?.[0] ?? rateOf(counts);
+  const above = (one) => least(one) - (rateOf(one.chance) ?? 0);
   return (firm.length ? firm : found).reduce((best, one) => (best && above(best) >= above(one) ? best : one), null)?.number ?? -1;
 }
 
 // The sentence above the map, as [text, isBold] parts.
-function sentence(map, mode, share) {
-  const { counts, chance } = lookAt(map, "all", 0, share);
-  const { of, family, base, rate } = MEASURES[mode];
+function sentence({ map, mode, share, own: single }) {
+  const { counts, chance } = lookAt(map, "all", 0, share, single);
+  const { of, family, base, rate, whole } = MEASURES[mode];
   const rows = map.rows.map((row, number) => {
-    const one = lookAt(map, "row", number, share);
+    const one = lookAt(map, "row", number, share, single);
     return of(one.counts, one.chance);
   });
-  const own = shared.state.own.density.size;
+  const own = single.density.size;
   const parts = [["Keeping the largest "], [density(share), true], [own ? ` (${counted(own, "cell")} aside)` : ""]];
   const add = (...more) => parts.push(...more);
   const where = (words, lowest) => {
-    const layers = extremeLayers(map, rows, lowest);
+    const layers = map.off ? "" : extremeLayers(map, rows, lowest); // a sample cannot tell the first from the second
     if (layers) add([` ${words} ${layers}.`]);
     return parts;
   };
+  const ranged = (part, whole = "numel", digits = 1) => [rangeText(shareRange(counts, part, whole), digits)];
   if (family === "touched") {
-    add([", at least one model touches "], [finely(counts.touched / map.numel), true], [" of all weights; "]);
+    add([", at least one model touches "], [finely(counts.touched / map.numel), true], ranged("touched"), [" of all weights; "]);
     add([`models that know nothing of each other would touch ${finely(chance.touched)}.`]);
     return where("Most are in", false);
   }
@@ -143,16 +149,21 @@ function sentence(map, mode, share) {
     const apart = found - by;
     const equal = Math.abs(apart) < 0.0005;
     const of = { contested: ", models that meet pull apart in ", touched: ", of the weights touched, models pull apart in ", all: ", models pull apart in " };
-    add([of[base]], [base === "all" ? finely(found) : percent(found, 1), true]);
+    add([of[base]], [base === "all" ? finely(found) : percent(found, 1), true], ranged("conflicted", whole));
     add([base === "contested" ? " of cases, " : base === "all" ? " of all weights, " : ", "]);
+    const range = rangeIn(mode, { counts, chance });
+    if (range && range[0] <= 0 && range[1] >= 0) {
+      add(["no farther from chance than the sample can tell.", true]);
+      return parts;
+    }
     add(equal ? ["just as often as by chance.", true] : [`${points(Math.abs(apart), 1).slice(1)} points ${apart < 0 ? "less" : "more"}`, true]);
     if (!equal) add([" than chance alone would give."]);
     return where("They agree most in", true);
   }
-  if (base === "contested") add([", two or more models touch "], [finely(counts.contested / map.numel), true], [" of all weights. There they pull apart in "]);
-  if (base === "touched") add([", at least one model touches "], [finely(counts.touched / map.numel), true], [" of all weights. Models pull apart in "]);
+  if (base === "contested") add([", two or more models touch "], [finely(counts.contested / map.numel), true], ranged("contested"), [" of all weights. There they pull apart in "]);
+  if (base === "touched") add([", at least one model touches "], [finely(counts.touched / map.numel), true], ranged("touched"), [" of all weights. Models pull apart in "]);
   if (base === "all") add([", models pull apart in "]);
-  add([said(found), true], [base === "all" ? " of all weights; " : base === "touched" ? " of these; " : " of cases; "]);
+  add([said(found), true], ranged("conflicted", whole, base === "all" ? 1 : 0), [base === "all" ? " of all weights; " : base === "touched" ? " of these; " : " of cases; "]);
   add([`chance alone would give ${said(by)}.`]);
   return where(base === "contested" ? "They agree most in" : "Most are in", base === "contested");
 }

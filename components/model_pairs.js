@@ -6,7 +6,18 @@ const [empty, open, warnings, tablePlace, norms] = [
 ].map((name) => root.querySelector(name));
 const LONGEST_LIST = 6;
 
-const cosine = (value) => (value === null ? "–" : value.toFixed(3).replace("-", "−"));
+const signed = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
+const cosine = (value) => (value === null ? "–" : signed(value));
+
+const cosines = (low, high) => `${signed(low, 2)} to ${signed(high, 2)}`;
+const percents = (low, high) => `${(100 * low).toFixed(0)}–${percent(high)}`;
+
+// A number over its 95 % interval, where it comes from a sample.
+function ranged(text, range, said) {
+  const made = node("td", "tb-number", text);
+  if (range) made.append(node("small", "", said(...range)));
+  return made;
+}
 
 function called(model) {
   const made = node("span", "tb-pairs-model");
@@ -41,8 +52,8 @@ function listOf({ models, pairs }) {
   const lines = pairs.map((pair) =>
     row(
       cell("th", "tb-row-name", called(models[pair.a]), called(models[pair.b])),
-      node("td", "tb-number", cosine(pair.cosine)),
-      node("td", "tb-number", percent(pair.sign_agreement, 1)),
+      ranged(cosine(pair.cosine), pair.cosine_range, cosines),
+      ranged(percent(pair.sign_agreement, 1), pair.sign_agreement_range, percents),
     ),
   );
   return [header("Pair", "cosine", "same sign"), ...lines];
@@ -56,7 +67,9 @@ function matrixOf({ models, pairs }) {
     const values = models.map((other, b) => {
       if (a === b) return node("td", "tb-number", "·");
       const pair = found.get(a < b ? `${a} ${b}` : `${b} ${a}`);
-      return node("td", "tb-number", a < b ? cosine(pair.cosine) : percent(pair.sign_agreement, 0));
+      return a < b
+        ? ranged(cosine(pair.cosine), pair.cosine_range, cosines)
+        : ranged(percent(pair.sign_agreement, 0), pair.sign_agreement_range, percents);
     });
     return row(cell("th", "tb-row-name", `${a + 1} `, called(model)), ...values);
   });
@@ -66,7 +79,8 @@ function matrixOf({ models, pairs }) {
 function normsOf({ models, norms: found }) {
   const most = Math.max(...found.map(({ norm }) => norm), Number.MIN_VALUE);
   return models.map((model, place) => {
-    const { norm, relative } = found[place];
+    const { norm, relative, norm_range: range } = found[place];
+    const size = (value) => (value >= 100 ? whole(value) : value.toPrecision(3));
     const bar = node("span", "tb-pairs-bar");
     const filled = node("i");
     filled.style.width = `${(100 * norm) / most}%`;
@@ -75,8 +89,8 @@ function normsOf({ models, norms: found }) {
     return row(
       cell("th", "tb-row-name", called(model)),
       cell("td", "tb-pairs-bar-cell", bar),
-      node("td", "tb-number", norm >= 100 ? whole(norm) : norm.toPrecision(3)),
-      node("td", "tb-number", relative === null ? "–" : finely(relative)),
+      ranged(size(norm), range, (low, high) => `${size(low)}–${size(high)}`),
+      node("td", "tb-number", relative === null || range ? "–" : finely(relative)),
     );
   });
 }

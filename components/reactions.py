@@ -77,6 +77,7 @@ class Reactions:
         for event in (opened.then, page.draft.change):
             event(self.show_draft, [page.draft, page.run, page.owner, chosen, fitted], draft_shown, **QUICK)
             event(self.ask_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
+        parts.map.sample(self.sample_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE)
         conflict_map.edit(parts.map, page, parts.asked)
         parts.map.download(self.download_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE)
         for event in (opened.then, page.run.change):
@@ -150,6 +151,15 @@ class Reactions:
         """(map, asked, timer) once the visitor wants the draft's models downloaded."""
         owner, who = runs.known_owner(owner), visitor(self.workspace, request)
         state = inspecting.ask(self.workspace, draft, owner, asked, who, download=True)
+        return self._mapped(state, draft, asked)
+
+    def sample_for_map(
+        self, draft: Draft, owner: str, asked: inspecting.Asked, request: gr.Request, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        """(map, asked, timer) once the visitor wants more or less of the draft's models read."""
+        owner, who = runs.known_owner(owner), visitor(self.workspace, request)
+        budget = next((mb for mb in inspecting.SAMPLES if mb == event.mb), inspecting.SAMPLE_MB)
+        state = inspecting.ask(self.workspace, draft, owner, asked, who, sample_mb=budget)
         return self._mapped(state, draft, asked)
 
     def look_at_map(self, draft: Draft, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:

@@ -30,18 +30,28 @@ class Visitor:
     own_account: bool
 
     def submit(
-        self, workspace: Workspace, kind: JobKind, owner: str, recipe: Recipe, options: Mapping[str, Any]
+        self,
+        workspace: Workspace,
+        kind: JobKind,
+        owner: str,
+        recipe: Recipe,
+        options: Mapping[str, Any],
+        *,
+        whole: bool = True,
     ) -> Job:
         """Queue work on the recipe's models as they are now: each at its commit.
 
         What only this visitor may read is downloaded here first, with their token; the worker never has it.
+
+        Args:
+            whole: False for work that reads parts of the models where they are; it can be done on public ones alone.
 
         Raises:
             UserError: a model cannot be opened, or too much waits already.
         """
         checkpoints = open_all(recipe, self.hub)
         text = write_recipe(pinned(recipe, checkpoints))
-        if self.own_account and any(checkpoint.root is None for checkpoint in checkpoints.values()):
+        if whole and self.own_account and any(checkpoint.root is None for checkpoint in checkpoints.values()):
             return submit_fetched(workspace.store, kind, owner, text, options, self.hub)
         return workspace.store.submit(kind, owner, text, options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -62,6 +63,30 @@ def made_up_report(names: list[str], *, seed: int = 0, entries: int = 4000) -> I
     return InterferenceReport(MODELS, tuple(densities.tolist()), tuple(tensors), pairs, norms)
 
 
+def sampled_from(report: InterferenceReport) -> InterferenceReport:
+    """The report as if its counts were estimates from a tenth of the weights, some of them poor ones."""
+
+    def bounds(tensor: TensorInterference, number: int) -> dict[str, Any]:
+        wide = 0.6 if number % 5 == 0 else 0.1
+        found = {}
+        for name in ("touched", "contested", "conflicted"):
+            counts = getattr(tensor, name)
+            found[f"{name}_low"] = tuple(int(count * (1 - wide)) for count in counts)
+            found[f"{name}_high"] = tuple(min(tensor.numel, int(count * (1 + wide)) + 1) for count in counts)
+        return found
+
+    tensors = tuple(
+        replace(tensor, sampled=tensor.numel // 10, **bounds(tensor, number))
+        for number, tensor in enumerate(report.tensors)
+    )
+    pairs = tuple(
+        replace(p, cosine_low=-0.1, cosine_high=0.2, sign_agreement_low=0.4, sign_agreement_high=0.6)
+        for p in report.pairs
+    )
+    norms = tuple(replace(n, norm_low=n.norm * 0.9, norm_high=n.norm * 1.1) for n in report.norms)
+    return replace(report, tensors=tensors, pairs=pairs, norms=norms)
+
+
 def map_page(state: Callable[[], MapState]) -> gr.Blocks:
     """A page that shows what `state` answers when it is opened."""
     draft = Draft.of(read_recipe(RECIPE))
@@ -86,6 +111,11 @@ def map_page(state: Callable[[], MapState]) -> gr.Blocks:
         said = gr.Textbox(elem_id="draft")  # what the server holds, for tests to read
         page.draft.change(lambda held: held.text, page.draft, said, **pages.QUICK)
         the_map.download(lambda: "download", None, said, **pages.QUICK)
+
+        def sample(event: gr.EventData) -> str:
+            return f"sample {event.mb}"
+
+        the_map.sample(sample, None, said, **pages.QUICK)
         renew = gr.Button("Renew", elem_id="renew")
         asked = gr.State({})
         conflict_map.edit(the_map, page, asked)

@@ -17,7 +17,7 @@ from components.inspecting import MapState
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport, TensorInterference
 from merge_core.interference.chance import chance
-from tests.browser.map_page import made_up_report, served
+from tests.browser.map_page import made_up_report, sampled_from, served
 
 HOSTILE = (
     "<img src=x onerror=window.hit=1>",
@@ -417,6 +417,41 @@ def test_a_trim_over_the_whole_model_says_why_cells_have_no_density(map_on: Page
     expect(map_on.get_by_label("Density of the selected cells", exact=True)).to_be_hidden()
 
 
+# Comparing ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_set_now_is_compared_with_what_was_kept(map_on: Page, report: InterferenceReport) -> None:
+    map_on.get_by_role("button", name="Compare", exact=True).click()
+    expect(map_on.locator(".tb-map-compare")).to_contain_text("the same so far")
+    slide(map_on, 50)
+    expect(map_on.locator(".tb-compare-a")).to_have_text(re.compile(r"^density 20\s%"))
+    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^density 50\s%"))
+    both = map_on.evaluate(
+        "[...document.querySelectorAll('.tb-map-plot')].map((plot) => plot.data[0].z[3][2])"
+    )
+
+    def rate(percent: int) -> float:
+        _, contested, conflicted, _ = sums(of(report, 3, "mlp.up_proj"), percent)
+        return conflicted / contested
+
+    assert both == pytest.approx(
+        [rate(50), rate(20)], abs=1e-6
+    )  # B is first in the page, and stands on the right
+    map_on.get_by_role("button", name="B − A", exact=True).click()
+    expect(map_on.locator(".tb-map-plot")).to_have_count(1)
+    map_on.wait_for_timeout(100)
+    assert heat(map_on)[3][2] == pytest.approx(rate(50) - rate(20), abs=1e-6)
+    expect(map_on.locator(".tb-map-say")).to_contain_text("From A to B conflict goes from")
+    map_on.mouse.move(*cell_at(map_on, 3, 2))
+    said = f"A {100 * rate(20):.1f} %, B {100 * rate(50):.1f} %"
+    expect(map_on.locator(".tb-tip")).to_contain_text(
+        re.compile(said.replace(" ", r"\s").replace(".", r"\."))
+    )
+    map_on.get_by_role("button", name="End the comparison").click()
+    map_on.wait_for_timeout(100)
+    assert heat(map_on)[3][2] == pytest.approx(rate(50), abs=1e-6)
+
+
 # States -------------------------------------------------------------------------------------------------------------
 
 
@@ -434,11 +469,34 @@ def test_work_and_problems_leave_the_drawn_map_in_place(map_on: Page) -> None:
     assert map_on.locator(".tb-map-drawn").bounding_box()["height"] == height
 
 
-def test_a_large_download_waits_for_a_word(page: Page, address: str) -> None:
-    show(offer=6_600_000_000)
+def test_a_sample_never_shows_a_number_without_its_range(
+    page: Page, address: str, report: InterferenceReport
+) -> None:
+    show(report=sampled_from(report), offer=6_600_000_000)
     page.goto(address)
-    button = page.get_by_role("button", name="Download 6.6 GB and draw the map")
-    button.click()
+    page.wait_for_selector(".tb-map[data-drawn=true] .main-svg")
+    page.wait_for_function("window.tiebreakMap.state.tuning === 'ties'")
+    line = page.locator(".tb-map-sampled")
+    expect(line).to_contain_text("of 6.6 GB read")
+    ranged = re.compile(r"\d\s%\s\(\d+(\.\d)?–\d+(\.\d)?\s%\)")
+    assert len(re.findall(r"\(\d+(?:\.\d)?–", page.locator(".tb-map-say").inner_text())) == 2
+    expect(page.locator(".tb-cell-say")).to_contain_text(ranged)
+    page.mouse.move(*cell_at(page, 3, 2))
+    expect(page.locator(".tb-tip")).to_contain_text(ranged)
+    expect(page.locator(".tb-tip")).to_contain_text("of them were read")
+    page.get_by_role("button", name="Table", exact=True).click()
+    for text in page.locator(".tb-map-table td").all_inner_texts():
+        assert not text or "–" in text or text.replace(",", "").isdigit()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    for row in csv.DictReader(io.StringIO(Path(saved.value.path()).read_text())):
+        assert int(row["conflicted_low"]) <= int(row["conflicted"]) <= int(row["conflicted_high"])
+        assert (
+            float(row["conflict_low"]) <= float(row["conflict_of_contested"]) <= float(row["conflict_high"])
+        )
+    page.get_by_role("button", name="256 MB").click()
+    expect(page.locator("#draft textarea")).to_have_value("sample 256")
+    page.get_by_role("button", name="Download 6.6 GB and count exactly").click()
     expect(page.locator("#draft textarea")).to_have_value("download")
 
 

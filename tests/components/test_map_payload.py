@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,3 +147,26 @@ def test_work_and_problems_are_passed_on() -> None:
 )
 def test_models_go_by_what_tells_them_apart(spelled: list[str], brief: list[str]) -> None:
     assert brief_names(spelled) == brief
+
+
+def test_a_samples_errors_add_up_in_quadrature_over_a_cell(report: InterferenceReport) -> None:
+    rng = np.random.default_rng(3)
+    tensors = []
+    for tensor in report.tensors:
+        bounds = {}
+        for name in ("touched", "contested", "conflicted"):
+            counts = np.array(getattr(tensor, name))
+            bounds[f"{name}_low"] = tuple((counts - rng.integers(0, 50, 100)).tolist())
+            bounds[f"{name}_high"] = tuple((counts + rng.integers(0, 50, 100)).tolist())
+        tensors.append(replace(tensor, sampled=tensor.numel // 7, **bounds))
+    payload = map_payload(replace(report, tensors=tuple(tensors)))
+    off = unpacked(payload["sampled"]["off"], "<f4").reshape(2, 3, len(payload["cells"]), 100)
+    for number, cell in enumerate(arrange(NAMES).cells):
+        mine = [tensors[i] for i in cell.tensors]
+        assert payload["cells"][number]["sampled"] == sum(t.sampled for t in mine)
+        below = [(t.contested[30] - t.contested_low[30]) ** 2 for t in mine]
+        above = [(t.conflicted_high[60] - t.conflicted[60]) ** 2 for t in mine]
+        assert off[0, 1, number, 30] == pytest.approx(sum(below) ** 0.5)
+        assert off[1, 2, number, 60] == pytest.approx(sum(above) ** 0.5)
+    assert payload["sampled"]["of"] == sum(t.numel for t in tensors)
+    assert "sampled" not in map_payload(report)

@@ -1,4 +1,4 @@
-"""The map of models on the Hub: what is too large to fetch unasked is offered, and fetched once the visitor says so."""
+"""The map of models on the Hub: what is too large to fetch unasked is sampled, and fetched once the visitor says so."""
 
 from __future__ import annotations
 
@@ -38,23 +38,32 @@ def who(client: HubClient) -> Visitor:
     return Visitor(client, own_account=False)
 
 
-def test_models_too_large_to_fetch_unasked_are_offered_and_nothing_is_queued(
-    workspace: Workspace, who: Visitor, model: Path, monkeypatch: pytest.MonkeyPatch
+def test_models_too_large_to_fetch_unasked_are_sampled_until_the_visitor_says_more(
+    workspace: Workspace, who: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspecting, "UNASKED", 1000)
     draft = Draft.of(read_recipe(RECIPE))
+
+    def queued(state: inspecting.MapState | None) -> dict[str, object]:
+        assert state is not None
+        job = workspace.store.get(state.asked["job"], OWNER)
+        assert job is not None
+        return dict(job.options)
+
     state = inspecting.ask(workspace, draft, OWNER, {}, who)
+    assert queued(state) == {"sample_mb": 64}
     assert state is not None
-    assert state.offer == 3 * 4 * 64 * 48 * 4  # three models of four float32 tensors
-    assert not workspace.store.list(OWNER)
+    assert state.asked["missing"] == 3 * 4 * 64 * 48 * 4  # three models of four float32 tensors
     assert inspecting.ask(workspace, draft, OWNER, state.asked, who) is None
-    asked_for = inspecting.ask(workspace, draft, OWNER, state.asked, who, download=True)
-    assert asked_for is not None
-    assert [job.id for job in workspace.store.list(OWNER)] == [asked_for.asked["job"]]
+    more = inspecting.ask(workspace, draft, OWNER, state.asked, who, sample_mb=256)
+    assert queued(more) == {"sample_mb": 256}
+    assert more is not None
+    assert queued(inspecting.ask(workspace, draft, OWNER, more.asked, who, download=True)) == {}
 
 
 def test_small_models_are_fetched_for_the_map_without_a_question(workspace: Workspace, who: Visitor) -> None:
     state = inspecting.ask(workspace, Draft.of(read_recipe(RECIPE)), OWNER, {}, who)
     assert state is not None
-    assert not state.offer
-    assert state.asked["job"]
+    job = workspace.store.get(state.asked["job"], OWNER)
+    assert job is not None
+    assert dict(job.options) == {}
