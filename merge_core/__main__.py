@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
     inspect.add_argument("--json", type=Path, metavar="FILE", help="write the whole report there as well")
     inspect.add_argument(
+        "--html", type=Path, metavar="FILE", help="write it there as a page that needs no network"
+    )
+    inspect.add_argument(
         "--sample-mb",
         type=_megabytes,
         metavar="N",

@@ -76,6 +76,7 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.reproduce import find_recipe
 
     _expect_writable(arguments.json)
+    _expect_writable(arguments.html)
     recipe = inspectable(find_recipe(arguments.recipe).recipe)
     with _stop_on_interrupt() as stopped, Meter() as meter:
         if arguments.sample_mb is not None:
@@ -87,6 +88,10 @@ def inspect(arguments: Arguments) -> None:
         report = InterferenceReport.from_json(read_json(path))
     if arguments.json:
         _write(arguments.json, report_document(report))
+    if arguments.html:
+        from merge_core.interference.page import report_page
+
+        _write_text(arguments.html, report_page(report, recipe_density(plan)))
     print(report_text(report, recipe_density(plan)))
 
 
@@ -238,11 +243,22 @@ def _expect_writable(path: Path | None) -> None:
         raise UserError(f"{path} cannot be written.", "Name a file in a folder of yours that exists.")
 
 
+def _write_text(path: Path, text: str) -> None:
+    with _writing(path):
+        path.write_text(text, encoding="utf-8")
+
+
 def _write(path: Path, document: Any) -> None:
     from merge_core.json_files import write_json
 
-    try:
+    with _writing(path):
         write_json(path, document)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"{path} cannot be written: {error.strerror}.", "Name a file in a folder of yours."

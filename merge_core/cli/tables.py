@@ -11,6 +11,7 @@ from merge_core.cli.terminal import plain, size
 from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport
 from merge_core.interference.summary import Counts, summarise
+from merge_core.interference.warnings import warnings_of
 from merge_core.methods import Method, Parameter
 from merge_core.recipe import ModelRef
 
@@ -69,7 +70,9 @@ def report_text(report: InterferenceReport, density: float) -> str:
     if report.sampled:
         read, entries = sum(t.sampled or 0 for t in report.tensors), sum(t.numel for t in report.tensors)
         title += f";\nestimated from {read:,} of {entries:,} entries, ± for 95 times in 100"
-    return "\n\n".join((title, by_layer, *([by_pair] if report.pairs else []), by_model))
+    found_odd = "\n".join(f"warning: {plain(w.message)}" for w in warnings_of(report, names))
+    parts = (title, by_layer, by_pair if report.pairs else "", by_model, found_odd)
+    return "\n\n".join(part for part in parts if part)
 
 
 def report_document(report: InterferenceReport) -> dict[str, Any]:
@@ -87,6 +90,9 @@ def report_document(report: InterferenceReport) -> dict[str, Any]:
         ],
         "pairs": document["pairs"],
         "norms": document["norms"],
+        "warnings": [
+            {"cause": w.cause, "models": list(w.models), "message": w.message} for w in warnings_of(report)
+        ],
     }
 
 

@@ -1,0 +1,84 @@
+"""The report that one can keep, opened from disk in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from merge_core.__main__ import main
+from tests.checkpoints import write_model
+from tests.core.test_interference import recipe_for
+from tests.core.test_report_page import ATTACK
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(2)
+    modules = ("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
+    names = [f"model.layers.{n}.{module}.weight" for n in range(4) for module in modules]
+    names += ["model.embed_tokens.weight", f"model.layers.3.{ATTACK}", "model.norm.weight"]
+    base = {name: rng.normal(size=(80, 80)) for name in names}
+    paths = [str(write_model(folder / "base", base))]
+    shared = {name: rng.normal(size=(80, 80)) for name in names}
+    for number in range(3):
+        tuned = {
+            n: v + 0.01 * (i / 9 * shared[n] + rng.normal(size=(80, 80)))
+            for i, (n, v) in enumerate(base.items())
+        }
+        paths.append(str(write_model(folder / f"tuned-{number}", tuned)))
+    (folder / "recipe.yml").write_text(recipe_for(paths))
+    out = folder / "report.html"
+    assert main(["inspect", str(folder / "recipe.yml"), "--sample-mb", "0.6", "--html", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def opened(page: Page, report: Path) -> Page:
+    page.requests = []  # type: ignore[attr-defined]
+    page.errors = []  # type: ignore[attr-defined]
+    page.on("request", lambda request: page.requests.append(request.url))  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.errors.append(str(error)))  # type: ignore[attr-defined]
+    page.on("dialog", lambda dialog: page.errors.append(dialog.message))  # type: ignore[attr-defined]
+    page.goto(report.as_uri())
+    expect(page.locator("rect.cell")).to_have_count(19)
+    return page
+
+
+def test_it_asks_for_nothing_and_an_attack_in_a_name_stays_text(opened: Page) -> None:
+    assert opened.title() == "Where the models disagree"
+    assert len(opened.requests) == 1  # type: ignore[attr-defined]
+    assert opened.locator("img").count() == 0
+    expect(opened.locator("#table")).to_contain_text("<img src=x onerror=alert(1)>")
+    assert opened.errors == []  # type: ignore[attr-defined]
+
+
+def test_the_slider_redraws_map_and_table(opened: Page) -> None:
+    before = opened.locator("#table tbody tr").first.inner_text()
+    fill = opened.locator("rect.cell").first.evaluate("cell => cell.style.fill")
+    opened.locator("#density").fill("79")
+    expect(opened.locator("#shown")).to_have_text("0.80")
+    assert opened.locator("#table tbody tr").first.inner_text() != before
+    opened.locator("#measure").select_option("excess")
+    assert opened.locator("rect.cell").first.evaluate("cell => cell.style.fill") != fill
+
+
+def test_a_cell_is_reached_by_keyboard_and_tells_its_tensors(opened: Page) -> None:
+    opened.locator("rect.cell").first.focus()
+    opened.keyboard.press("ArrowDown")
+    expect(opened.locator("#detail")).to_contain_text("model.layers.1.")
+    expect(opened.locator("#detail")).to_contain_text("95 %")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_narrow_window_light_and_dark(opened: Page, scheme: str) -> None:
+    opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    opened.set_viewport_size({"width": 390, "height": 800})
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    text, page = opened.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    assert text != page
