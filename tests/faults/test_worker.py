@@ -158,7 +158,7 @@ def test_inspection_is_made_once_and_found_again(store: JobStore, start: Start, 
 
 
 def test_progress_grows_and_says_how_long_it_will_take(store: JobStore, start: Start, recipe: str) -> None:
-    start(HERE / "slow_worker.py", store.root / "notes", 0.04)
+    start(HERE / "slow_worker.py", store.root / "notes", 0.1)
     job = store.submit("merge", "ada", recipe)
     seen = []
     while not now(store, job).final:
