@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from components.inspecting import SAMPLES, MapState
 from components.map_editing import edit_cells, own_settings
 from components.map_payload import brief_names, map_payload
 from components.page import CHANGE, QUICK, Page, edited
+from components.scripts import script
 from components.tuner import Tuner
 from merge_core.interference import InterferenceReport
 from merge_core.methods import METHODS
@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 # One scope: what the earlier files define, the later ones use. The drill-down shares the first.
-SHARED = ("map_state.js", "map_words.js", "map_intervals.js", "map_curve.js")
+SHARED = ("dom.js", "map_state.js", "map_words.js", "map_intervals.js", "map_curve.js")
 SCRIPTS = (
     *SHARED,
     "map_scale.js",
@@ -45,12 +45,6 @@ SCRIPTS = (
     "map_export.js",
     "conflict_map.js",
 )
-
-
-@cache
-def script(names: tuple[str, ...]) -> str:
-    """Several of this folder's files as one piece of JavaScript."""
-    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 class ConflictMap(gr.HTML):
@@ -72,7 +66,7 @@ class ConflictMap(gr.HTML):
         super().__init__(
             value={"state": "empty"},
             html_template=(HERE / "conflict_map.html").read_text(encoding="utf-8"),
-            js_on_load=script(SCRIPTS),
+            js_on_load=script(*SCRIPTS),
             apply_default_css=False,
             plotly=f"gradio_api/file={quote(str(PLOTLY))}",
             methods={name: method.title for name, method in METHODS.items()},

@@ -10,7 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from components.conflict_map import SHARED, script
+from components.conflict_map import SHARED
+from components.scripts import script
 
 HERE = Path(__file__).parent
 
@@ -22,7 +23,7 @@ class CellView(gr.HTML):
         super().__init__(
             value=None,
             html_template=(HERE / "drilldown.html").read_text(encoding="utf-8"),
-            js_on_load=script((*SHARED, "drilldown.js")),
+            js_on_load=script(*SHARED, "drilldown.js"),
             apply_default_css=False,
             **settings,
         )
@@ -35,7 +36,7 @@ class ModelPairs(gr.HTML):
         super().__init__(
             value=None,
             html_template=(HERE / "model_pairs.html").read_text(encoding="utf-8"),
-            js_on_load=script((*SHARED, "model_pairs.js")),
+            js_on_load=script(*SHARED, "model_pairs.js"),
             apply_default_css=False,
             **settings,
         )

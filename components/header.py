@@ -11,6 +11,7 @@ import gradio as gr
 from huggingface_hub import constants
 
 from components.link import Link
+from components.scripts import script
 from components.workspace import Workspace
 from merge_core.recipe import Recipe
 
@@ -41,7 +42,7 @@ class Appearance(gr.HTML):
         super().__init__(
             value="",
             html_template='<button type="button" class="tb-small"></button>',
-            js_on_load=(Path(__file__).with_name("appearance.js")).read_text(),
+            js_on_load=script("appearance.js"),
             apply_default_css=False,
             **settings,
         )

@@ -11,20 +11,6 @@ const KEPT = 6;
 let waiting = 0;
 let asked = "";
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function button(label, act) {
-  const made = node("button", "tb-small", label);
-  made.type = "button";
-  made.addEventListener("click", act);
-  return made;
-}
-
 function recent() {
   try {
     const kept = JSON.parse(localStorage.getItem(RECENT) ?? "[]");

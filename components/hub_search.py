@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from components import wording
+from components.scripts import script
 from merge_core.errors import UserError
 from merge_core.hub import FoundModel, HubClient
 from merge_core.recipe import ModelRef, Recipe
@@ -37,7 +38,7 @@ class HubSearch(gr.HTML):
         super().__init__(
             value={"models": [], "said": "", "offers": []},
             html_template=_PANEL,
-            js_on_load=Path(__file__).with_suffix(".js").read_text(),
+            js_on_load=script("dom.js", "hub_search.js"),
             apply_default_css=False,
             **settings,
         )

@@ -6,11 +6,11 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from components.scripts import script
 from merge_core.errors import UserError
 
 LONGEST_QUERY = 8_000  # characters; browsers and proxies pass at least this much
@@ -73,7 +73,7 @@ class Link(gr.HTML):
         super().__init__(
             value={},
             html_template='<button type="button" class="tb-small">Copy link</button>',
-            js_on_load=(Path(__file__).with_suffix(".js")).read_text(),
+            js_on_load=script("link.js"),
             apply_default_css=False,
             **settings,
         )

@@ -2,13 +2,6 @@
 
 const NARROW = "\u202f"; // narrow no-break space, between a number and its unit
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 const whole = (number) => Math.round(number).toLocaleString("en-US");
 
 function counted(number, one, many = `${one}s`) {

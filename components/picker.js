@@ -4,13 +4,6 @@
 const list = element.querySelector(".tb-models");
 const rows = new Map();
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function makeRow(model) {
   const row = node("li", "tb-model");
   const parts = {

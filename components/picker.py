@@ -11,6 +11,7 @@ from components import editing, hub_search
 from components.editing import Draft
 from components.model_rows import short_name
 from components.page import CHANGE, QUICK, Page, Past, earlier, edited, undone
+from components.scripts import script
 from components.visitor import visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -30,7 +31,7 @@ class ModelList(gr.HTML):
         super().__init__(
             value={"models": []},
             html_template=_LIST,
-            js_on_load=Path(__file__).with_suffix(".js").read_text(),
+            js_on_load=script("dom.js", "picker.js"),
             apply_default_css=False,
             **settings,
         )

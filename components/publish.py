@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,6 +14,7 @@ from components.model_rows import short_name
 from components.page import CHANGE, QUICK, Page
 from components.pushes import Push, Pushes
 from components.run_folder import finished_folder, owned_run
+from components.scripts import script
 from components.visitor import visitor_token
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -36,7 +36,7 @@ class Files(gr.HTML):
         super().__init__(
             value=None,
             html_template=_FILES,
-            js_on_load=(Path(__file__).with_name("downloads.js")).read_text(),
+            js_on_load=script("downloads.js"),
             apply_default_css=False,
             **settings,
         )

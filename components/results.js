@@ -3,13 +3,6 @@
 const table = element.querySelector("table");
 const empty = element.querySelector(".tb-results-empty");
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function draw() {
   const value = props.value ?? {};
   table.replaceChildren();

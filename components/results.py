@@ -14,6 +14,7 @@ from components.colours import BASE, MERGE, model_colours
 from components.model_rows import short_name
 from components.score_chart import score_chart
 from components.scores import luck_sentence, score_table
+from components.scripts import script
 from merge_core.jobs import Job
 from merge_core.recipe import ModelRef
 
@@ -33,7 +34,7 @@ class ScoreTable(gr.HTML):
         super().__init__(
             value={"empty": _nothing_yet(None)},
             html_template=_TABLE,
-            js_on_load=(HERE / "results.js").read_text(),
+            js_on_load=script("dom.js", "results.js"),
             apply_default_css=False,
             **settings,
         )
@@ -46,7 +47,7 @@ class Figure(gr.HTML):
         super().__init__(
             value=None,
             html_template=_FIGURE,
-            js_on_load=(HERE / "figure.js").read_text(),
+            js_on_load=script("figure.js"),
             apply_default_css=False,
             **settings,
         )

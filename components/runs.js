@@ -4,20 +4,6 @@ const list = element.querySelector(".tb-runs");
 const empty = element.querySelector(".tb-runs-empty");
 const rows = new Map();
 
-function node(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function button(label, event, id) {
-  const made = node("button", "tb-small", label);
-  made.type = "button";
-  made.addEventListener("click", () => trigger(event, { id }));
-  return made;
-}
-
 function makeRow(id) {
   const parts = {
     row: node("li", "tb-run"),
@@ -26,8 +12,8 @@ function makeRow(id) {
     chip: node("span", "tb-chip"),
     bar: node("progress", "tb-bar"),
     detail: node("span", "tb-run-detail"),
-    cancel: button("Cancel", "cancel", id),
-    again: button("Run again", "again", id),
+    cancel: button("Cancel", () => trigger("cancel", { id })),
+    again: button("Run again", () => trigger("again", { id })),
   };
   parts.pick.type = "button";
   parts.pick.append(parts.title, parts.chip);

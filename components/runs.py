@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from components.run_rows import run_row
+from components.scripts import script
 from merge_core.errors import UserError
 from merge_core.jobs import Job, JobStore
 
@@ -26,7 +26,7 @@ class Tray(gr.HTML):
         super().__init__(
             value={"runs": []},
             html_template=_TRAY,
-            js_on_load=Path(__file__).with_suffix(".js").read_text(),
+            js_on_load=script("dom.js", "runs.js"),
             apply_default_css=False,
             **settings,
         )
