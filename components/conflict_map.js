@@ -128,7 +128,7 @@ function offer(value) {
   budget = shown ? value.budget : 0;
   const { read, of } = shown || { read: 0, of: 1 };
   sampled.querySelector("span").textContent = shown
-    ? `Sampled: at most ${budget}${NARROW}MB of ${value.offer} read, ${finely(read / of)} of the weights. Ranges hold the true value 95 times in 100.`
+    ? `Sampled: ≤ ${budget}${NARROW}MB of ${value.offer}, ${finely(read / of)} of the weights. Ranges hold the true value 95 times in 100.`
     : `These models are on the Hub: ${value.offer}.`;
   part("download").textContent = `Download ${value.offer} and count exactly`;
   showBudget();

@@ -1,6 +1,6 @@
 // Two settings beside each other: A, kept in this page, and B, what is set now. Everything is laid out as B's map is.
 
-MEASURES.difference = { family: "difference", label: "B − A", unit: "B − A", diverging: true };
+MEASURES.difference = { family: "difference", label: "Difference", unit: "B − A", diverging: true };
 
 const VIEWS = {
   side: ["Side by side", "A on the left, what is set now on the right"],

@@ -217,7 +217,8 @@ function makePicture(root, legend) {
         d += `M${from.toFixed(1)} ${((row + 0.5) * rowHeight).toFixed(1)}h${size.toFixed(1)}`;
       }
       if (!withNumbers) return;
-      const off = values.rowRanges[row] ? ` ±${(50 * (values.rowRanges[row][1] - values.rowRanges[row][0])).toFixed(0)}` : "";
+      const half = values.rowRanges[row] ? 50 * (values.rowRanges[row][1] - values.rowRanges[row][0]) : 0;
+      const off = half ? ` ±${half.toFixed(half < 0.5 ? 1 : 0)}` : "";
       const text = value === null ? "–" : diverging ? `${points(value, off ? 0 : 1)}${off}` : off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.1 ? 1 : 0);
       if (numbers[row].textContent !== text) numbers[row].textContent = text;
     });

@@ -477,7 +477,7 @@ def test_a_sample_never_shows_a_number_without_its_range(
     page.wait_for_selector(".tb-map[data-drawn=true] .main-svg")
     page.wait_for_function("window.tiebreakMap.state.tuning === 'ties'")
     line = page.locator(".tb-map-sampled")
-    expect(line).to_contain_text("of 6.6 GB read")
+    expect(line).to_contain_text("of 6.6 GB, 10.0 % of the weights")
     ranged = re.compile(r"\d\s%\s\(\d+(\.\d)?–\d+(\.\d)?\s%\)")
     assert len(re.findall(r"\(\d+(?:\.\d)?–", page.locator(".tb-map-say").inner_text())) == 2
     expect(page.locator(".tb-cell-say")).to_contain_text(ranged)
