@@ -237,3 +237,18 @@ def test_the_command_line_samples(
 )
 def test_students_t_is_that_of_the_tables(freedom: float, expected: float) -> None:
     assert student(np.array(float(freedom))) == pytest.approx(expected, abs=0.004)
+
+
+def test_an_event_never_seen_is_rare_and_not_unknown(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    base, shared = rng.normal(size=(90, 90)), rng.normal(size=(90, 90))
+    paths = [str(write_model(tmp_path / "base", {"w": base}))]
+    for number in range(3):
+        tuned = base + 0.01 * (1.3 * shared + rng.normal(size=base.shape))
+        paths.append(str(write_model(tmp_path / f"tuned-{number}", {"w": tuned})))
+    plan = plan_of(paths)
+    for seed in range(10):
+        report = inspect_sample(plan, 30_000, seed=seed)
+        found, high = curves(report)[0, 2], curves(report, "_high")[0, 2]
+        assert (found[:10] == 0).any()
+        assert high[found == 0].max() < 0.05 * 8100
