@@ -1,4 +1,4 @@
-"""Tiebreak's page: lays out the components and launches them. `python app.py`, then open the address it prints."""
+"""Tiebreak's page, served. `python app.py`, then open the address it prints."""
 
 from __future__ import annotations
 
@@ -6,93 +6,21 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
-import gradio as gr
-
-from components import (
-    card_editor,
-    conflict_map,
-    downloads,
-    drilldown,
-    header,
-    measuring,
-    picker,
-    publish,
-    recipe_panel,
-    results,
-    runs,
-    theme,
-    tuner,
-)
-from components import page as pages
-from components.editing import Draft
-from components.pushes import Pushes
-from components.reactions import LOOK_EVERY, Parts, Reactions
-from components.workspace import ROOT, Workspace, open_workspace
+from components import theme, workbench
+from components.downloads import Tickets, routes
+from components.workspace import ROOT, open_workspace
 from merge_core.jobs import Supervisor
-from merge_core.recipe import read_recipe
-
-
-def build(workspace: Workspace, tickets: downloads.Tickets) -> gr.Blocks:
-    """The page."""
-    draft = Draft.of(read_recipe(workspace.demo_recipe(), "the demo's recipe"))
-    publisher = publish.Publisher(workspace, tickets, Pushes())
-    with gr.Blocks(title="Tiebreak", analytics_enabled=False, fill_width=True) as demo:
-        bar = header.build(workspace, draft.recipe)
-        page = pages.build(draft)
-        editor = recipe_panel.build(page, workspace, bar.recipe_button)
-        with gr.Row(elem_classes=["tb-page"]):
-            with gr.Column(elem_classes=["tb-left"]):
-                with gr.Column(elem_classes=["tb-panel"]):
-                    models = picker.build(page, workspace)
-                with gr.Column(elem_classes=["tb-panel"]):
-                    tuned = tuner.build(page, draft.recipe)
-                    with gr.Column(elem_classes=["tb-go"]):
-                        start = gr.Button(
-                            "Merge and measure", variant="primary", interactive=False, elem_id="tb-start"
-                        )
-                        beneath = gr.Markdown("", elem_id="tb-beneath", elem_classes=["tb-quiet"])
-            with gr.Column(elem_classes=["tb-middle"]):
-                the_map = conflict_map.build()
-                conflict_map.follow(the_map, page, tuned)
-                drilldown.build()
-            with gr.Column(elem_classes=["tb-right"]):
-                with gr.Column(elem_classes=["tb-panel"]):
-                    tray = runs.build()
-                with gr.Column(elem_classes=["tb-panel"]):
-                    scores = results.build()
-                    measured = measuring.build(page, workspace)
-                with gr.Column(elem_classes=["tb-panel"]):
-                    published = publish.build(page, publisher)
-        card_editor.build(page, workspace, published.read)
-        parts = Parts(
-            mark=bar.mark,
-            models=models,
-            editor=editor,
-            link=bar.link,
-            start=start,
-            beneath=beneath,
-            map=the_map,
-            tray=tray,
-            measuring=measured,
-            results=scores,
-            publish=published,
-            moving=gr.Timer(LOOK_EVERY, active=False),
-            asked=gr.State({}),
-            seen=gr.State({}),
-        )
-        Reactions(page, parts, workspace, publisher).wire(demo)
-    return demo
 
 
 def main() -> None:
     """Serve the page until interrupted; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
     os.chdir(ROOT)  # the demo's recipe names its models from here
-    workspace, tickets = open_workspace(), downloads.Tickets()
+    workspace, tickets = open_workspace(), Tickets()
     with Supervisor(workspace.store.root):
-        build(workspace, tickets).launch(
+        workbench.build(workspace, tickets).launch(
             theme=theme.theme(),
             head=theme.head(),
-            app_kwargs={"routes": downloads.routes(tickets)},
+            app_kwargs={"routes": routes(tickets)},
             footer_links=[],
             run_history=False,
             ssr_mode=False,

@@ -92,15 +92,10 @@ def status_words(push: Push | None) -> str:
     if push is None:
         return ""
     if push.error is not None:
-        return f"**Not pushed.** {_plain(push.error)}"
+        return f"**Not pushed.** {wording.plain_markdown(push.error)}"
     if push.url is not None:
         return f"**Pushed.** [Open it on the Hub]({push.url})"
-    return f"Pushing: {_plain(push.message)} {wording.percent(push.fraction)}"
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", text)
+    return f"Pushing: {wording.plain_markdown(push.message)} {wording.percent(push.fraction)}"
 
 
 class Publisher:
@@ -130,7 +125,7 @@ class Publisher:
             client = HubClient(token=token)
             push = self.pushes.start(run, folder, client, name, private=private, pull_request=pull)
         except UserError as error:
-            return f"**Not pushed.** {_plain(str(error))}"
+            return f"**Not pushed.** {wording.plain_markdown(str(error))}"
         return status_words(push)
 
     def status(self, run: str, owner: str) -> str:
@@ -191,7 +186,7 @@ def build(page: Page, publisher: Publisher) -> Publish:
                 raise UserError("Nobody is signed in to the Hub.", sign_in_words(workspace))
             names = HubClient(token=token).namespaces()
         except UserError as error:
-            return gr.skip(), _plain(str(error))
+            return gr.skip(), wording.plain_markdown(str(error))
         return gr.Dropdown(choices=list(names), value=chosen or names[0]), gr.skip()
 
     def pushed(
@@ -200,7 +195,7 @@ def build(page: Page, publisher: Publisher) -> Publish:
         try:
             full = repository(space, name)
         except UserError as error:
-            return f"**Not pushed.** {_plain(str(error))}", gr.skip()
+            return f"**Not pushed.** {wording.plain_markdown(str(error))}", gr.skip()
         return publisher.push(run, owner, full, private, pull, token_of(request)), gr.Timer(active=True)
 
     fold.expand(unfolded, space, [space, status], **QUICK)

@@ -19,6 +19,7 @@ from components.start import readiness, start
 from components.visitor import visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
+from merge_core.hub import HubClient
 from merge_core.jobs import Job
 
 LOOK_EVERY = 0.4  # seconds, while something is under way
@@ -116,21 +117,25 @@ class Reactions:
         self, draft: Draft, run: str, owner: str, chosen: list[str], fitted: str, request: gr.Request
     ) -> tuple[Any, ...]:
         """(mark, models, editor, link, start button, line beneath it, what to measure) for a draft."""
-        found = self.workspace.open(draft.recipe, visitor(self.workspace, request).hub)
+        hub = visitor(self.workspace, request).hub
+        found = self.workspace.open(draft.recipe, hub)
         *measured, ticked = measuring.shown(self.workspace, runs.known_owner(owner), draft, chosen, fitted)
-        go = self._go(draft, found, owner, ticked)
+        go = self._go(draft, found, owner, ticked, hub)
         where = whereabouts(draft.recipe, self.workspace)
         rows = model_rows(draft.recipe, found)
         return where, rows, draft.text, self.query(draft, run), *go, *measured
 
     def show_go(self, draft: Draft, owner: str, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
         """(start button, line beneath it) once other probe sets are chosen."""
-        found = self.workspace.open(draft.recipe, visitor(self.workspace, request).hub)
-        return self._go(draft, found, runs.known_owner(owner), chosen)
+        hub = visitor(self.workspace, request).hub
+        found = self.workspace.open(draft.recipe, hub)
+        return self._go(draft, found, runs.known_owner(owner), chosen, hub)
 
-    def _go(self, draft: Draft, found: Found, owner: str, chosen: list[str]) -> tuple[Any, ...]:
+    def _go(
+        self, draft: Draft, found: Found, owner: str, chosen: list[str], hub: HubClient
+    ) -> tuple[Any, ...]:
         probes = len(probe_sets.chosen_paths(self.workspace, owner, chosen))
-        ready, words, beneath = readiness(draft, found, probes)
+        ready, words, beneath = readiness(draft, found, probes, hub)
         return gr.Button(words, interactive=ready), beneath
 
     def query(self, draft: Draft, run: str) -> dict[str, str]:

@@ -52,7 +52,7 @@ def run_row(job: Job, *, selected: bool, ahead: int = 0, now: float | None = Non
     chip, tone, detail = _state_words(job, ahead, now)
     return {
         "id": job.id,
-        "title": _title(job),
+        "title": title(job),
         "hint": time.strftime("%d %B, %H:%M", time.localtime(job.created)),
         "chip": chip,
         "tone": tone,
@@ -64,7 +64,8 @@ def run_row(job: Job, *, selected: bool, ahead: int = 0, now: float | None = Non
     }
 
 
-def _title(job: Job) -> str:
+def title(job: Job) -> str:
+    """What a job is called in lists."""
     if job.kind == "probe":
         return f"Measure {short_name(ModelRef.parse(str(job.options.get('model', ''))))}"
     try:

@@ -12,7 +12,10 @@ from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
+from merge_core.hub import HubClient
 from merge_core.jobs import Job
+from merge_core.needs import needs_of
+from merge_core.pace import DOWNLOAD, seconds_for
 from merge_core.preflight import examine
 from merge_core.recipe import ModelRef
 
@@ -20,29 +23,34 @@ MERGE_AND_MEASURE, MERGE = "Merge and measure", "Merge"
 
 
 def readiness(
-    draft: Draft, found: Mapping[ModelRef, Checkpoint | UserError], probes: int
+    draft: Draft, found: Mapping[ModelRef, Checkpoint | UserError], probes: int, hub: HubClient
 ) -> tuple[bool, str, str]:
-    """(can start, the button's words, the line beneath it).
+    """(can start, the button's words, what stands beneath it as Markdown).
 
     Args:
         found: what `Workspace.open` found.
         probes: how many probe sets will be run on the result.
+        hub: where the models were opened that are not on this machine.
     """
     words = MERGE_AND_MEASURE if probes else MERGE
     if draft.problem is not None:
-        return False, words, str(draft.problem)
+        return False, words, wording.plain_markdown(str(draft.problem))
     unreadable = next((error for error in found.values() if isinstance(error, UserError)), None)
     if unreadable is not None:
-        return False, words, str(unreadable)
-    verdict = examine(draft.recipe, {r: c for r, c in found.items() if isinstance(c, Checkpoint)})
+        return False, words, wording.plain_markdown(str(unreadable))
+    opened = {ref: checkpoint for ref, checkpoint in found.items() if isinstance(checkpoint, Checkpoint)}
+    verdict = examine(draft.recipe, opened)
     if verdict.problems:
-        return False, words, str(verdict.problems[0])
+        return False, words, wording.plain_markdown(str(verdict.problems[0]))
+    needs = needs_of(opened, hub, output=verdict.bytes_out)
     facts = [f"writes {wording.size(verdict.bytes_out)}"]
-    fetched = bytes_to_fetch(c for c in found.values() if isinstance(c, Checkpoint))
-    if fetched:
-        facts.insert(0, f"downloads up to {wording.size(fetched)}")
+    if needs.download:
+        took = seconds_for(DOWNLOAD, needs.download)
+        about = f" in about {wording.duration(took)}" if took else ""
+        facts.insert(0, f"downloads {wording.size(needs.download)}{about}")
     facts.append(_measured(len(draft.recipe.refs()) + 1, probes))
-    return True, words, " · ".join(facts)
+    terms = [wording.plain_markdown(sentence) for sentence in verdict.terms]
+    return True, words, "\n\n".join([" · ".join(facts), *terms])
 
 
 def bytes_to_fetch(checkpoints: Iterable[Checkpoint]) -> int:

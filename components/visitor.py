@@ -13,6 +13,8 @@ from components.workspace import Workspace
 from merge_core.hub import HubClient
 from merge_core.jobs import Job, JobKind
 from merge_core.jobs.fetching import submit_fetched
+from merge_core.needs import Needs, needs_of
+from merge_core.preflight import bytes_out, template_ref
 from merge_core.prepare import open_all, pinned
 from merge_core.recipe import Recipe, write_recipe
 
@@ -47,13 +49,15 @@ class Visitor:
             whole: False for work that reads parts of the models where they are; it can be done on public ones alone.
 
         Raises:
-            UserError: a model cannot be opened, or too much waits already.
+            UserError: a model cannot be opened, too much waits already, or the disk has no room for it.
         """
         checkpoints = open_all(recipe, self.hub)
         text = write_recipe(pinned(recipe, checkpoints))
-        if whole and self.own_account and any(checkpoint.root is None for checkpoint in checkpoints.values()):
-            return submit_fetched(workspace.store, kind, owner, text, options, self.hub)
-        return workspace.store.submit(kind, owner, text, options)
+        output = bytes_out(recipe, checkpoints[template_ref(recipe)]) if kind == "merge" else 0
+        needs = needs_of(checkpoints, self.hub, output) if whole else Needs()
+        if whole and self.own_account and needs.download:
+            return submit_fetched(workspace.store, kind, owner, text, options, self.hub, needs)
+        return workspace.store.submit(kind, owner, text, options, needs=needs)
 
 
 def visitor(workspace: Workspace, request: gr.Request | None) -> Visitor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 NARROW = "\u202f"  # narrow no-break space, between a number and its unit
 
 
@@ -37,6 +39,11 @@ def duration(seconds: float) -> str:
 def percent(share: float, digits: int = 0) -> str:
     """0.2 as "20 %"."""
     return f"{100 * share:.{digits}f}{NARROW}%"
+
+
+def plain_markdown(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", text)
 
 
 def number(value: float) -> str:

@@ -13,6 +13,7 @@ from merge_core.jobs.heartbeat import Heartbeat
 from merge_core.jobs.job import Job, JobKind
 from merge_core.jobs.pace import Pace
 from merge_core.jobs.store import JobStore, LeaseLost
+from merge_core.needs import Needs
 from merge_core.prepare import fetch
 from merge_core.progress import Cancelled
 from merge_core.recipe import read_recipe
@@ -24,7 +25,13 @@ log = logging.getLogger(__name__)
 
 
 def submit_fetched(
-    store: JobStore, kind: JobKind, owner: str, recipe: str, options: Mapping[str, Any], hub: HubClient
+    store: JobStore,
+    kind: JobKind,
+    owner: str,
+    recipe: str,
+    options: Mapping[str, Any],
+    hub: HubClient,
+    needs: Needs,
 ) -> Job:
     """A job whose models this process downloads first, in a thread; then it is queued for the worker.
 
@@ -32,14 +39,14 @@ def submit_fetched(
     says what it may not read.
 
     Args:
-        store, kind, owner, recipe, options: see `JobStore.submit`.
+        store, kind, owner, recipe, options, needs: see `JobStore.submit`.
         hub: the Hub as the owner sees it.
 
     Raises:
         UserError: see `JobStore.submit`.
     """
     holder = f"fetch-{secrets.token_hex(8)}"
-    job = store.submit(kind, owner, recipe, options, holder)
+    job = store.submit(kind, owner, recipe, options, holder, needs)
     if job.worker == holder:  # else the same job is under way already
         threading.Thread(
             target=_fetch, args=(store, job, holder, hub), name=f"fetch-{job.id}", daemon=True

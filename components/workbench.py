@@ -1,0 +1,81 @@
+"""The page's layout: what is decided on the left, what is learnt in the middle, what comes of it on the right."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from components import (
+    card_editor,
+    conflict_map,
+    drilldown,
+    header,
+    measuring,
+    picker,
+    publish,
+    recipe_panel,
+    results,
+    runs,
+    storage,
+    tuner,
+)
+from components import page as pages
+from components.downloads import Tickets
+from components.editing import Draft
+from components.pushes import Pushes
+from components.reactions import LOOK_EVERY, Parts, Reactions
+from components.workspace import Workspace
+from merge_core.recipe import read_recipe
+
+
+def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
+    """The page, opening with the demo's recipe."""
+    draft = Draft.of(read_recipe(workspace.demo_recipe(), "the demo's recipe"))
+    pushes = Pushes()
+    publisher = publish.Publisher(workspace, tickets, pushes)
+    with gr.Blocks(title="Tiebreak", analytics_enabled=False, fill_width=True) as demo:
+        bar = header.build(workspace, draft.recipe)
+        page = pages.build(draft)
+        editor = recipe_panel.build(page, workspace, bar.recipe_button)
+        with gr.Row(elem_classes=["tb-page"]):
+            with gr.Column(elem_classes=["tb-left"]):
+                with gr.Column(elem_classes=["tb-panel"]):
+                    models = picker.build(page, workspace)
+                with gr.Column(elem_classes=["tb-panel"]):
+                    tuned = tuner.build(page, draft.recipe)
+                    with gr.Column(elem_classes=["tb-go"]):
+                        start = gr.Button(
+                            "Merge and measure", variant="primary", interactive=False, elem_id="tb-start"
+                        )
+                        beneath = gr.Markdown("", elem_id="tb-beneath", elem_classes=["tb-quiet"])
+            with gr.Column(elem_classes=["tb-middle"]):
+                the_map = conflict_map.build()
+                conflict_map.follow(the_map, page, tuned)
+                drilldown.build()
+            with gr.Column(elem_classes=["tb-right"]):
+                with gr.Column(elem_classes=["tb-panel"]):
+                    tray = runs.build()
+                    storage.build(page, workspace, pushes)
+                with gr.Column(elem_classes=["tb-panel"]):
+                    scores = results.build()
+                    measured = measuring.build(page, workspace)
+                with gr.Column(elem_classes=["tb-panel"]):
+                    published = publish.build(page, publisher)
+        card_editor.build(page, workspace, published.read)
+        parts = Parts(
+            mark=bar.mark,
+            models=models,
+            editor=editor,
+            link=bar.link,
+            start=start,
+            beneath=beneath,
+            map=the_map,
+            tray=tray,
+            measuring=measured,
+            results=scores,
+            publish=published,
+            moving=gr.Timer(LOOK_EVERY, active=False),
+            asked=gr.State({}),
+            seen=gr.State({}),
+        )
+        Reactions(page, parts, workspace, publisher).wire(demo)
+    return demo
