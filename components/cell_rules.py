@@ -6,6 +6,7 @@ chosen with the names of all tensors in view, so that it is part of none but the
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -211,7 +212,7 @@ def _with_value(setting: Setting, chosen: Set[str], value: Scalar, tensors: Tens
     now = dict(zip(tensors.names, tensors.resolved(rules), strict=True))
     added = []
     for text, is_chosen in filters_for(chosen, tensors.names):
-        stays = value if is_chosen else next(now[name] for name in tensors.names if text in name)
+        stays = value if is_chosen else now[text]
         if stays is not None:
             added.append(Filtered(stays, text))
     kept = _effective((*added, *rules), tensors)
@@ -226,16 +227,33 @@ def _rules(setting: Setting) -> Rules:
 
 def _effective(rules: Rules, tensors: Tensors) -> Rules:
     """The rules without those that change no tensor's value; one for all tensors stays."""
-    wanted = tensors.resolved(rules)
-    shorter = True
-    while shorter:
-        shorter = False
+    matched = [[n for n in tensors.names if rule.matches_all or (rule.filter or "") in n] for rule in rules]
+    matching: dict[str, list[int]] = {}  # name → the rules that match it, in order
+    for place, names in enumerate(matched):
+        for name in names:
+            matching.setdefault(name, []).append(place)
+    dropped = True
+    gone: set[int] = set()
+    while dropped:
+        dropped = False
         for place, rule in enumerate(rules):
-            left = (*rules[:place], *rules[place + 1 :])
-            if not rule.matches_all and left and tensors.resolved(left) == wanted:
-                rules, shorter = left, True
-                break
-    return rules
+            if rule.matches_all or place in gone:
+                continue
+            # It decides where no other rule comes first; without it, the next one would.
+            rest = ([p for p in matching[name] if p not in gone] + [None] for name in matched[place])
+            decided = [
+                (name, found[1])
+                for name, found in zip(matched[place], rest, strict=True)
+                if found[0] == place
+            ]
+            if all(_same(rule, after, rules, tensors.depth[name], name) for name, after in decided):
+                gone.add(place)
+                dropped = True
+    return tuple(rule for place, rule in enumerate(rules) if place not in gone)
+
+
+def _same(rule: Filtered, after: int | None, rules: Rules, at: float, name: str) -> bool:
+    return after is not None and resolve((rule,), name, at) == resolve((rules[after],), name, at)
 
 
 def filters_for(chosen: Set[str], names: Sequence[str]) -> list[tuple[str, bool]]:
@@ -249,23 +267,40 @@ def filters_for(chosen: Set[str], names: Sequence[str]) -> list[tuple[str, bool]
         (filter, True), or (filter, False) for another tensor that must be named before, because a chosen name is part
         of its name. Few and short, whole words, and from the name's beginning where that makes no difference.
     """
-    left = {name for name in names if name in chosen}
-    others = {name for name in names if name not in chosen}
-    found: list[tuple[str, bool]] = []
-    candidates = dict.fromkeys(text for name in names if name in left for text in _words_of(name))
-    reach = {text: {name for name in names if text in name} for text in candidates}
-    while left:
-        fitting = [text for text in candidates if reach[text].isdisjoint(others) and reach[text] & left]
-        if not fitting:  # every chosen name that is left is a part of another's
-            name = min(left, key=len)
-            longer = max((other for other in others if name in other), key=len)
-            found.append((longer, False))
-            others.discard(longer)
+    left = [name for name in names if name in chosen]
+    others = [name for name in names if name not in chosen]
+    holders: dict[str, list[str]] = {}  # filter → chosen names that hold it as whole words
+    for name in left:
+        for text in _words_of(name):
+            holders.setdefault(text, []).append(name)
+    open_names, found = set(left), []
+
+    def reach(text: str) -> int:
+        return sum(name in open_names for name in holders[text])
+
+    # The widest first; what it reaches is counted anew only when its turn has come.
+    queue = [
+        (-len(names_), not names_[0].startswith(text), len(text), text) for text, names_ in holders.items()
+    ]
+    heapq.heapify(queue)
+    while open_names and queue:
+        wide, inner, length, text = heapq.heappop(queue)
+        now = reach(text)
+        if now == 0:
             continue
-        best = max(fitting, key=lambda t: (len(reach[t] & left), any(n.startswith(t) for n in left), -len(t)))
-        found.append((best, True))
-        left -= reach[best]
-    return found
+        if now < -wide:
+            heapq.heappush(queue, (-now, inner, length, text))
+        elif not any(text in other for other in others):
+            found.append((text, True))
+            open_names -= {name for name in open_names if text in name}
+    return found + _hidden(open_names, others)
+
+
+def _hidden(left: Set[str], others: Sequence[str]) -> list[tuple[str, bool]]:
+    """Filters for names that are part of other names: the longest are named first, be they chosen or not."""
+    longer = [other for other in others if any(name in other for name in left)]
+    found = [*((other, False) for other in longer), *((name, True) for name in left)]
+    return sorted(found, key=lambda one: (-len(one[0]), one[0]))
 
 
 def _words_of(name: str) -> Iterable[str]:
