@@ -36,6 +36,8 @@ class Parts:
     link: Link
     start: gr.Button
     beneath: gr.Markdown
+    licences: gr.Accordion
+    terms: gr.Markdown
     map: conflict_map.ConflictMap
     tray: runs.Tray
     measuring: measuring.Measuring
@@ -57,7 +59,7 @@ class Reactions:
         """Connect the handlers to the page's events."""
         page, parts = self.page, self.parts
         chosen, fitted = parts.measuring.chosen, parts.measuring.fitted
-        go_shown = [parts.start, parts.beneath]
+        go_shown = [parts.start, parts.beneath, parts.licences, parts.terms]
         draft_shown = [
             parts.mark,
             parts.models,
@@ -116,7 +118,7 @@ class Reactions:
     def show_draft(
         self, draft: Draft, run: str, owner: str, chosen: list[str], fitted: str, request: gr.Request
     ) -> tuple[Any, ...]:
-        """(mark, models, editor, link, start button, line beneath it, what to measure) for a draft."""
+        """(mark, models, editor, link, start button, line beneath it, licences, what to measure) for a draft."""
         hub = visitor(self.workspace, request).hub
         found = self.workspace.open(draft.recipe, hub)
         *measured, ticked = measuring.shown(self.workspace, runs.known_owner(owner), draft, chosen, fitted)
@@ -126,7 +128,7 @@ class Reactions:
         return where, rows, draft.text, self.query(draft, run), *go, *measured
 
     def show_go(self, draft: Draft, owner: str, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
-        """(start button, line beneath it) once other probe sets are chosen."""
+        """(start button, line beneath it, licences) once other probe sets are chosen."""
         hub = visitor(self.workspace, request).hub
         found = self.workspace.open(draft.recipe, hub)
         return self._go(draft, found, runs.known_owner(owner), chosen, hub)
@@ -135,8 +137,8 @@ class Reactions:
         self, draft: Draft, found: Found, owner: str, chosen: list[str], hub: HubClient
     ) -> tuple[Any, ...]:
         probes = len(probe_sets.chosen_paths(self.workspace, owner, chosen))
-        ready, words, beneath = readiness(draft, found, probes, hub)
-        return gr.Button(words, interactive=ready), beneath
+        ready, words, beneath, terms = readiness(draft, found, probes, hub)
+        return gr.Button(words, interactive=ready), beneath, gr.Accordion(visible=bool(terms)), terms
 
     def query(self, draft: Draft, run: str) -> dict[str, str]:
         """What the address bar shows."""

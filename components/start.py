@@ -24,8 +24,8 @@ MERGE_AND_MEASURE, MERGE = "Merge and measure", "Merge"
 
 def readiness(
     draft: Draft, found: Mapping[ModelRef, Checkpoint | UserError], probes: int, hub: HubClient
-) -> tuple[bool, str, str]:
-    """(can start, the button's words, what stands beneath it as Markdown).
+) -> tuple[bool, str, str, str]:
+    """(can start, the button's words, the line beneath it, what the licences ask), the last two as Markdown.
 
     Args:
         found: what `Workspace.open` found.
@@ -34,14 +34,15 @@ def readiness(
     """
     words = MERGE_AND_MEASURE if probes else MERGE
     if draft.problem is not None:
-        return False, words, wording.plain_markdown(str(draft.problem))
+        return False, words, wording.plain_markdown(str(draft.problem)), ""
     unreadable = next((error for error in found.values() if isinstance(error, UserError)), None)
     if unreadable is not None:
-        return False, words, wording.plain_markdown(str(unreadable))
+        return False, words, wording.plain_markdown(str(unreadable)), ""
     opened = {ref: checkpoint for ref, checkpoint in found.items() if isinstance(checkpoint, Checkpoint)}
     verdict = examine(draft.recipe, opened)
+    terms = "\n\n".join(wording.plain_markdown(sentence) for sentence in verdict.terms)
     if verdict.problems:
-        return False, words, wording.plain_markdown(str(verdict.problems[0]))
+        return False, words, wording.plain_markdown(str(verdict.problems[0])), terms
     needs = needs_of(opened, hub, output=verdict.bytes_out)
     facts = [f"writes {wording.size(verdict.bytes_out)}"]
     if needs.download:
@@ -49,8 +50,7 @@ def readiness(
         about = f" in about {wording.duration(took)}" if took else ""
         facts.insert(0, f"downloads {wording.size(needs.download)}{about}")
     facts.append(_measured(len(draft.recipe.refs()) + 1, probes))
-    terms = [wording.plain_markdown(sentence) for sentence in verdict.terms]
-    return True, words, "\n\n".join([" · ".join(facts), *terms])
+    return True, words, " · ".join(facts), terms
 
 
 def bytes_to_fetch(checkpoints: Iterable[Checkpoint]) -> int:

@@ -40,6 +40,10 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
             with gr.Column(elem_classes=["tb-left"]):
                 with gr.Column(elem_classes=["tb-panel"]):
                     models = picker.build(page, workspace)
+                    with gr.Accordion(
+                        "Licences", open=False, visible=False, elem_classes=["tb-fold"], elem_id="tb-licences"
+                    ) as licences:
+                        terms = gr.Markdown("", elem_classes=["tb-quiet"])
                 with gr.Column(elem_classes=["tb-panel"]):
                     tuned = tuner.build(page, draft.recipe)
                     with gr.Column(elem_classes=["tb-go"]):
@@ -68,6 +72,8 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
             link=bar.link,
             start=start,
             beneath=beneath,
+            licences=licences,
+            terms=terms,
             map=the_map,
             tray=tray,
             measuring=measured,

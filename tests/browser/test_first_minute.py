@@ -120,3 +120,19 @@ def test_another_visitor_sees_no_runs_even_by_the_link(opened: Page, browser: Br
     expect(stranger.locator("#tb-start")).to_be_enabled(timeout=MINUTE)
     expect(stranger.locator("#tb-runs")).to_contain_text("Nothing merged yet")
     context.close()
+
+
+def test_licences_of_the_models_are_told_before_anything_starts(opened: Page) -> None:
+    opened.locator("#tb-licences").get_by_role("button").click()
+    expect(opened.locator("#tb-licences")).to_contain_text("apache-2.0")
+
+
+def test_finished_run_is_removed_for_good_once_that_was_said_twice(opened: Page) -> None:
+    runs = opened.locator(".tb-run")
+    before = runs.count()
+    opened.locator("#tb-storage").get_by_role("button").first.click()
+    row = opened.locator(".tb-kept-row", has_text="run,").first
+    row.get_by_role("button").click()
+    expect(row.get_by_role("button")).to_have_text("Really remove")
+    row.get_by_role("button").click()
+    expect(runs).to_have_count(before - 1, timeout=15_000)
