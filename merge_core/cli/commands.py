@@ -77,6 +77,8 @@ def inspect(arguments: Arguments) -> None:
 
     _expect_writable(arguments.json)
     _expect_writable(arguments.html)
+    if arguments.elections and arguments.sample_mb is not None:
+        raise UserError("--elections needs every weight, --sample-mb reads some.", "Leave one of them out.")
     recipe = inspectable(find_recipe(arguments.recipe).recipe)
     with _stop_on_interrupt() as stopped, Meter() as meter:
         if arguments.sample_mb is not None:
@@ -84,7 +86,7 @@ def inspect(arguments: Arguments) -> None:
             path = make_preview(home(), plan, arguments.sample_mb, arguments.seed, meter, stopped)
         else:
             plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
-            path = make_report(home(), plan, meter, stopped, arguments.threads)
+            path = make_report(home(), plan, meter, stopped, arguments.threads, arguments.elections)
         report = InterferenceReport.from_json(read_json(path))
     if arguments.json:
         _write(arguments.json, report_document(report))

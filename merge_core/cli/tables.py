@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -70,22 +70,38 @@ def report_text(report: InterferenceReport, density: float) -> str:
     if report.sampled:
         read, entries = sum(t.sampled or 0 for t in report.tensors), sum(t.numel for t in report.tensors)
         title += f";\nestimated from {read:,} of {entries:,} entries, ± for 95 times in 100"
+    lost = _outvoted_table(report, found.density, names)
     found_odd = "\n".join(f"warning: {plain(w.message)}" for w in warnings_of(report, names))
-    parts = (title, by_layer, by_pair if report.pairs else "", by_model, found_odd)
+    parts = (title, by_layer, by_pair if report.pairs else "", by_model, lost, found_odd)
     return "\n\n".join(part for part in parts if part)
+
+
+def _outvoted_table(report: InterferenceReport, density: float, names: Mapping[str, str]) -> str:
+    """Per model, the share of its surviving mass that each election outvotes; nothing where that was not asked for."""
+    told = [t.elections for t in report.tensors if t.elections is not None]
+    if not told:
+        return ""
+    at = min(range(len(report.coarse)), key=lambda i: abs(report.coarse[i] - density))
+    rows = []
+    for m, model in enumerate(report.models):
+        kept = sum(t.kept_mass[m][at] for t in told)
+        lost = (sum(t.outvoted_by_mass[m][at] for t in told), sum(t.outvoted_by_count[m][at] for t in told))
+        rows.append((names[model], *(_share(part / kept if kept else None) for part in lost)))
+    head = (f"outvoted at density {report.coarse[at]:g}, of the mass kept", "by mass", "by count")
+    return table(head, rows)
 
 
 def report_document(report: InterferenceReport) -> dict[str, Any]:
     """What `inspect --json` writes. Its keys are a promise to scripts: README.md lists them."""
     document = report.to_json()
     bounds = (f"{kind}_{side}" for kind in ("touched", "contested", "conflicted") for side in ("low", "high"))
-    estimated = ("sampled", *bounds)
+    some = ("energy", "base_energy", "elections", "sampled", *bounds)  # which depends on how it was made
     named = ("name", "layer", "module", "numel", "touched", "contested", "conflicted")
     return {
         "models": document["models"],
         "density": document["density"],
         "tensors": [
-            {key: tensor[key] for key in named} | {key: tensor[key] for key in estimated if key in tensor}
+            {key: tensor[key] for key in named} | {key: tensor[key] for key in some if key in tensor}
             for tensor in document["tensors"]
         ],
         "pairs": document["pairs"],

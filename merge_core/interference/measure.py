@@ -14,6 +14,7 @@ import numpy as np
 from merge_core.budget import Budget, divide
 from merge_core.engine import Pool, cores, in_turn
 from merge_core.errors import UserError
+from merge_core.interference.elections import ElectionTally
 from merge_core.interference.levels import DENSITIES, Dealer, LevelTable, measure_levels
 from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
 from merge_core.kernels import gram, onset
@@ -55,13 +56,17 @@ def inspectable(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class _Tally:
-    """What one tensor gave: onset counts [3, levels + 1]; products, same, both [models, models]; ‖θ0‖² [1, 1]."""
+    """What one tensor gave: onset counts [3, levels + 1]; products, same, both [models, models]; ‖θ0‖² [1, 1].
+
+    `elections` where asked for.
+    """
 
     onsets: Array
     products: Array
     base: Array
     same: Array
     both: Array
+    elections: ElectionTally | None
 
 
 def inspect(
@@ -72,6 +77,7 @@ def inspect(
     threads: int | None = None,
     memory: int = 1 << 30,
     known: Path | None = None,
+    elections: bool = False,
 ) -> InterferenceReport:
     """Count, exactly and at every density of the grid, where the plan's task vectors meet and disagree.
 
@@ -82,12 +88,14 @@ def inspect(
         threads: how many work at once; default one per core. Changes nothing in the report.
         memory: bytes that may be in use at once beyond the interpreter. Changes nothing in the report.
         known: a folder where trim thresholds are kept for later merges.
+        elections: find out as well who is outvoted, see `TensorElections`. Takes several times as long.
 
     Raises:
         UserError: an input is damaged or holds values that are not finite.
         Cancelled: `cancelled` answered true.
     """
-    walk = _Walk(plan, progress, cancelled, divide(memory, threads or cores(), len(plan.models) + 1), known)
+    budget = divide(memory, threads or cores(), len(plan.models) + 1)
+    walk = _Walk(plan, progress, cancelled, budget, known, elections)
     try:
         tallies = walk.run()
         walk.known.save()
@@ -106,10 +114,12 @@ class _Walk:
         cancelled: CancelCheck | None,
         budget: Budget,
         known: Path | None,
+        elections: bool,
     ) -> None:
         self._plan = plan
         self._progress = progress
         self._cancelled = cancelled
+        self._elections = elections
         self._started = time.monotonic()
         self._reader = VectorReader(plan, budget)
         self.known = KnownThresholds(known, plan)
@@ -191,6 +201,7 @@ class _Walk:
             base=np.zeros((1, 1)),
             same=np.zeros((models, models), np.int64),
             both=np.zeros((models, models), np.int64),
+            elections=ElectionTally(models) if self._elections else None,
         )
         nothing = np.zeros((1, 1), np.int64)
         for piece in pieces_of(number, tensor):
@@ -200,6 +211,8 @@ class _Walk:
                 onset.count_onsets(level, chunk.vectors, sign, tally.onsets)
                 gram.gram(chunk.vectors, tally.products, tally.same, tally.both)
                 gram.gram(chunk.base[None], tally.base, nothing, nothing)
+                if tally.elections is not None:
+                    tally.elections.add(level, chunk.vectors, sign)
             if self._cancelled is not None and self._cancelled():
                 raise Cancelled
         self._done += tensor.numel
@@ -277,6 +290,7 @@ def _report(
     plan: MergePlan, tensors: Sequence[tuple[int, TensorPlan]], tallies: Sequence[_Tally]
 ) -> InterferenceReport:
     rows = []
+    pairs_of = [(min(a, b), max(a, b)) for x, a in enumerate(plan.listed) for b in plan.listed[x + 1 :]]
     for (_, tensor), tally in zip(tensors, tallies, strict=True):
         place = locate(tensor.name)
         touched, contested, conflicted = (
@@ -292,6 +306,12 @@ def _report(
                 touched,
                 contested,
                 conflicted,
+                energy=tuple(float(tally.products[m, m]) for m in plan.listed),
+                base_energy=float(tally.base[0, 0]),
+                inner=tuple(float(tally.products[pair]) for pair in pairs_of),
+                same=tuple(int(tally.same[pair]) for pair in pairs_of),
+                both=tuple(int(tally.both[pair]) for pair in pairs_of),
+                elections=None if tally.elections is None else tally.elections.told(plan.listed),
             )
         )
     models = len(plan.models)

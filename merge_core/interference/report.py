@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from merge_core.errors import UserError
+
+COARSE_STEP = 5  # of the density grid, for what is told about elections
+
+
+@dataclass(frozen=True)
+class TensorElections:
+    """Who survives the trim of one tensor, and who is outvoted, were all weights alike.
+
+    Per model in the report's order, per density of the report's `coarse`; sums to seven digits.
+
+    Args:
+        kept: survivors.
+        kept_mass, kept_energy: their Σ|τ̂| and Σ τ̂². √(kept_energy / energy) is the cosine between τ̂ and τ, and the
+            share of its norm that τ̂ has.
+        outvoted_by_mass, outvoted_by_count: Σ|τ̂| of the survivors that lose, where the sign of the sum is elected, and
+            where that of the majority is; plus wins a tie. Over the sum of kept_mass: the mass lost to the election.
+        lowest: the power of two that the first of `magnitudes` begins at; −127 holds zeros too.
+        magnitudes: entries with 2^b ≤ |τ| < 2^(b + 1), for b from `lowest` on, before any trim.
+    """
+
+    kept: tuple[tuple[int, ...], ...]
+    kept_mass: tuple[tuple[float, ...], ...]
+    kept_energy: tuple[tuple[float, ...], ...]
+    outvoted_by_mass: tuple[tuple[float, ...], ...]
+    outvoted_by_count: tuple[tuple[float, ...], ...]
+    lowest: int
+    magnitudes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -20,6 +47,11 @@ class TensorInterference:
         touched: per density of the grid, entries where at least one task vector survives the trim.
         contested: … where at least two do.
         conflicted: … where survivors of both signs meet.
+        energy: per model Σ τ², before the trim; None in a report that does not hold it, and so are the next four.
+        base_energy: Σ θ0².
+        inner: per pair of the report's `pairs`, Σ τa·τb.
+        same, both: per pair, entries where both are nonzero and of one sign, and where both are nonzero.
+        elections: where asked for.
         sampled: how many entries were read, where the counts are estimates; else None, and so are the bounds.
         touched_low, touched_high, …: 95 % bounds of the counts; equal to them where all entries were read.
     """
@@ -32,6 +64,12 @@ class TensorInterference:
     touched: tuple[int, ...]
     contested: tuple[int, ...]
     conflicted: tuple[int, ...]
+    energy: tuple[float, ...] | None = None
+    base_energy: float | None = None
+    inner: tuple[float, ...] | None = None
+    same: tuple[int, ...] | None = None
+    both: tuple[int, ...] | None = None
+    elections: TensorElections | None = None
     sampled: int | None = None
     touched_low: tuple[int, ...] | None = None
     touched_high: tuple[int, ...] | None = None
@@ -87,6 +125,11 @@ class InterferenceReport:
     norms: tuple[ModelNorm, ...]
 
     @property
+    def coarse(self) -> tuple[float, ...]:
+        """The densities of what is told about elections: every fifth."""
+        return self.density[COARSE_STEP - 1 :: COARSE_STEP]
+
+    @property
     def sampled(self) -> bool:
         """Whether its numbers are estimates from part of the weights."""
         return any(t.sampled is not None for t in self.tensors)
@@ -126,11 +169,22 @@ def _plain(row: Any) -> dict[str, Any]:
     """A row's fields; those that only some reports have are left out where they are None."""
     optional = {f.name for f in fields(row) if f.default is None}
     return {
-        name: list(value) if isinstance(value, tuple) else value
+        name: _plain(value) if is_dataclass(value) else _lists(value)
         for name, value in vars(row).items()
         if value is not None or name not in optional
     }
 
 
 def _frozen(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    found = {name: _tuples(value) for name, value in row.items()}
+    if isinstance(found.get("elections"), Mapping):
+        found["elections"] = TensorElections(**_frozen(found["elections"]))
+    return found
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value

@@ -23,16 +23,19 @@ from merge_core.recipe import Recipe
 if TYPE_CHECKING:
     from merge_core.hub import HubClient
 
-FORMAT = 1  # raise it when a report's meaning changes, and older reports are made anew
+FORMAT = 2  # raise it when a report's meaning changes, and older reports are made anew
 
 
-def find_report(root: Path, recipe: Recipe, hub: HubClient | None = None) -> InterferenceReport | None:
+def find_report(
+    root: Path, recipe: Recipe, hub: HubClient | None = None, elections: bool = False
+) -> InterferenceReport | None:
     """The report of `recipe` if it has been made before; reads headers only, and no weights.
 
     Args:
         root: the store's root folder.
         recipe: what is asked about.
         hub: the Hub as whoever asks may see it, so that nobody is shown a report on models they may not read.
+        elections: the report that says who is outvoted.
 
     Raises:
         UserError: the recipe's models cannot be opened or do not fit together.
@@ -42,7 +45,8 @@ def find_report(root: Path, recipe: Recipe, hub: HubClient | None = None) -> Int
     verdict = examine(recipe, checkpoints)
     if verdict.problems:
         raise verdict.problems[0]
-    document = read_json(report_path(root, make_plan(recipe, checkpoints)))
+    path = report_path(root, make_plan(recipe, checkpoints))
+    document = read_json(_with_elections(path) if elections else path)
     return None if document is None else InterferenceReport.from_json(document)
 
 
@@ -52,16 +56,26 @@ def make_report(
     progress: ProgressCallback,
     cancelled: CancelCheck,
     threads: int | None = None,
+    elections: bool = False,
 ) -> Path:
-    """Inspect `plan` unless that was done before; the path of the report."""
+    """Inspect `plan` unless that was done before; the path of the report. For `elections` see `inspect`."""
     path = report_path(root, plan)
+    if elections:
+        path = _with_elections(path)
 
     def make() -> Any:
         known = root / THRESHOLDS
-        return inspect(plan, progress=progress, cancelled=cancelled, threads=threads, known=known).to_json()
+        found = inspect(
+            plan, progress=progress, cancelled=cancelled, threads=threads, known=known, elections=elections
+        )
+        return found.to_json()
 
     once(path, make)
     return path
+
+
+def _with_elections(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-elections.json")
 
 
 def make_preview(

@@ -52,7 +52,8 @@ def run_step(job: Job, root: Path, tell: Callable[[JobProgress], None], cancelle
 def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
     """Find where the recipe's models disagree. Result: `report`, a JSON file.
 
-    Options: `sample_mb`, to estimate it from so many MB without downloading the models; `seed` of that sample.
+    Options: `sample_mb`, to estimate it from so many MB without downloading the models; `seed` of that sample;
+    `elections`, true to find out as well who is outvoted.
     """
     from merge_core.interference import inspectable
     from merge_core.interference.sampling import plan_without_download
@@ -67,7 +68,8 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
         preview = make_preview(root, plan, budget, seed, pace.part(0.95, "Sampling"), pace.cancelled, hub)
         return {"report": _relative(preview, root)}
     plan = prepare(recipe, _hub(), pace.part(0.3, "Reading headers"), pace.cancelled)
-    report = make_report(root, plan, pace.part(0.7, "Comparing"), pace.cancelled)
+    elections = bool(job.options.get("elections", False))
+    report = make_report(root, plan, pace.part(0.7, "Comparing"), pace.cancelled, elections=elections)
     return {"report": _relative(report, root)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from merge_core.kernels import disjoint, dtypes, gram, moments, onset, rank, weighted_sum
+from merge_core.kernels import disjoint, dtypes, elections, gram, moments, onset, rank, weighted_sum
 from merge_core.kernels.low_rank import add_low_rank
 from merge_core.kernels.vectors import F32, add_to_base, form_vectors
 
@@ -51,3 +51,7 @@ def warm() -> None:
     onset.count_onsets(level, vectors, np.ones(2, np.float32), counts)
     whole = np.zeros((2, 2), np.int64)
     gram.gram(vectors, np.zeros((2, 2)), whole, whole.copy())
+    sums = np.zeros((2, 2, onset.NEVER + 1))
+    one_each = np.ones(2, np.float32)
+    kept, powers = np.zeros((2, onset.NEVER + 1), np.int64), np.zeros((2, elections.BINS), np.int64)
+    elections.count_elections(level, vectors, one_each, kept, sums, sums.copy(), powers)

@@ -122,7 +122,8 @@ def test_inspect_writes_the_documented_keys(recipe: Path, tmp_path: Path) -> Non
     assert [Path(model).name for model in report["models"]] == ["code", "math"]
     assert len(report["tensors"]) == 7
     for tensor in report["tensors"]:
-        assert list(tensor) == ["name", "layer", "module", "numel", "touched", "contested", "conflicted"]
+        counts = ["name", "layer", "module", "numel", "touched", "contested", "conflicted"]
+        assert list(tensor) == [*counts, "energy", "base_energy"]
         for curve in (tensor[key] for key in ("touched", "contested", "conflicted")):
             assert len(curve) == 100
             assert curve == sorted(curve)

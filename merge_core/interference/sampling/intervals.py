@@ -61,7 +61,9 @@ def effective(share: Array, variance: Array, entries: float, clustering: Array) 
         clustering: how many times larger than of independent entries the variance of a frequent event is; for events so
             rare that their own spread says little.
     """
-    likely = np.clip(share, 1 / entries, 1 - 1 / entries)  # what was never seen, or always, may be so by chance
+    likely = np.clip(
+        share, 1 / entries, 1 - 1 / entries
+    )  # what was never seen, or always, may be so by chance
     spread = likely * (1 - likely)
     worth = np.where(variance > 0, spread / np.where(variance > 0, variance, 1.0), np.inf)
     rare = entries * np.minimum(share, 1 - share) < FEW
