@@ -77,11 +77,10 @@ def count_blocks(levels: Array, positive: Array, edges: Array) -> BlockCounts:
 
 def _onsets(levels: Array, positive: Array) -> Array:
     """uint8 [3, n]: from which level on entries are touched, contested, in conflict; see `kernels.onset`."""
-    order = np.sort(levels, axis=0)
-    second = order[1] if len(order) > 1 else np.full_like(order[0], NEVER)
+    first, second = _two_lowest(levels)
     up = np.where(positive, levels, NEVER).min(axis=0)
     down = np.where(positive, NEVER, levels).min(axis=0)
-    return np.stack([order[0], second, np.maximum(up, down)])
+    return np.stack([first, second, np.maximum(up, down)])
 
 
 def _effects(levels: Array, positive: Array) -> Array:
@@ -98,9 +97,7 @@ def _effects(levels: Array, positive: Array) -> Array:
         if not len(others):
             found[0, m] = _window(levels[m], np.zeros_like(levels[m]), np.full_like(levels[m], NEVER))
             continue
-        order = np.sort(others, axis=0)
-        first = order[0]
-        second = order[1] if len(order) > 1 else np.full_like(first, NEVER)
+        first, second = _two_lowest(others)
         alike = np.delete(positive, m, axis=0) == positive[m]
         same = np.where(alike, others, NEVER).min(axis=0)
         opposite = np.where(alike, NEVER, others).min(axis=0)
@@ -109,6 +106,15 @@ def _effects(levels: Array, positive: Array) -> Array:
         found[2, m] = _window(levels[m], opposite, same)
     found[:, :, -1] = 0  # the last density keeps everything, whatever the sample
     return found
+
+
+def _two_lowest(levels: Array) -> tuple[Array, Array]:
+    """uint8 [rows, n] → the lowest and the second lowest of each column."""
+    first, second = levels[0], np.full_like(levels[0], NEVER)
+    for row in levels[1:]:
+        second = np.minimum(second, np.maximum(first, row))
+        first = np.minimum(first, row)
+    return first, second
 
 
 def _window(level: Array, begin: Array, end: Array) -> Array:

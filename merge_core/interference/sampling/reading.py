@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,7 @@ class SampleReader:
     def __init__(self, plan: MergePlan, fetched: Fetched) -> None:
         self._owners = _owners(plan)
         self._fetched = fetched
-        self._open: dict[Path, int] = {}
+        self._open: dict[tuple[str, str], int] = {}
 
     def close(self) -> None:
         """Close the files it opened."""
@@ -115,11 +114,11 @@ class SampleReader:
         start, stop = spec.offset + start, spec.offset + stop
         if owner.root is None:
             return self._fetched.bytes(owner, spec.file, start, stop)
-        path = owner.path(spec)
+        key = owner.identity, spec.file
         try:
-            if path not in self._open:
-                self._open[path] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            found = os.pread(self._open[path], stop - start, start)
+            if key not in self._open:
+                self._open[key] = os.open(owner.path(spec), os.O_RDONLY)
+            found = os.pread(self._open[key], stop - start, start)
         except OSError as error:
             raise UserError(
                 f"{owner.ref}: {spec.file} cannot be read: {error.strerror}.", "Make it readable."
