@@ -16,9 +16,9 @@ from components.page import CHANGE, Page, complaint
 from components.runs import known_owner
 from components.visitor import Visitor
 from components.workspace import Workspace
-from merge_core.checkpoint import open_checkpoint
 from merge_core.errors import UserError
 from merge_core.jobs import Job
+from merge_core.opening import open_checkpoint
 from merge_core.recipe import Recipe
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merge_core.checkpoint import Checkpoint, open_checkpoint
+from merge_core.checkpoint import Checkpoint
 from merge_core.needs import Needs, needs_of, require_room
+from merge_core.opening import open_checkpoint
 from merge_core.pace import DOWNLOAD, remember
 from merge_core.plan import SHARD_BYTES, MergePlan, commits_of, make_plan
 from merge_core.preflight import examine

@@ -26,7 +26,9 @@ def write_model(
     for name, values in tensors.items():
         tensor = torch.as_tensor(np.asarray(values)) if not isinstance(values, torch.Tensor) else values
         stored[name] = tensor.to(TORCH_DTYPES[dtype]).contiguous() if tensor.is_floating_point() else tensor
-    (folder / "config.json").write_text(json.dumps(dict(config or {"architectures": ["Toy"], "model_type": "toy"})))
+    (folder / "config.json").write_text(
+        json.dumps(dict(config or {"architectures": ["Toy"], "model_type": "toy"}))
+    )
     if shards == 1:
         save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
         return folder
@@ -37,7 +39,9 @@ def write_model(
         part = {n: stored[n] for n in names[number::shards]}
         save_file(part, folder / file, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(part, file))
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     return folder
 
 
@@ -131,10 +135,7 @@ def reference_ties(
             gamma = np.where(gamma == 0, -1, gamma)
         agree = (np.sign(ballots) == gamma) & (ballots != 0)
     chosen = np.where(agree, weighted, 0.0)
-    if combine == "max":
-        merged = chosen[np.abs(chosen).argmax(0), np.arange(hat.shape[1])]
-    else:
-        merged = chosen.sum(0)
+    merged = chosen[np.abs(chosen).argmax(0), np.arange(hat.shape[1])] if combine == "max" else chosen.sum(0)
     if combine == "mean":
         divisor = np.where(agree, w if dialect == "mergekit" else 1.0, 0.0).sum(0)
         merged = merged / np.where(divisor == 0, 1, divisor)

@@ -156,9 +156,9 @@ def probe(arguments: Arguments) -> None:
     """Measure a model on probe files."""
     from dataclasses import asdict
 
-    from merge_core.checkpoint import open_checkpoint
     from merge_core.cli.tables import scores_text
     from merge_core.materialise import whole_folder
+    from merge_core.opening import open_checkpoint
     from merge_core.probe import load_probe, run_probe
     from merge_core.recipe import ModelRef
 

@@ -129,8 +129,8 @@ def probe_step(job: Job, root: Path, pace: Pace) -> Result:
 
     Result: `scores`, a list of {model, probe, metric, score, low, high, n}.
     """
-    from merge_core.checkpoint import open_checkpoint
     from merge_core.jobs.scores import known_scores, load_probes
+    from merge_core.opening import open_checkpoint
 
     name = str(job.options.get("model", ""))
     if not name:

@@ -13,8 +13,8 @@ import yaml
 
 from merge_core.__main__ import main
 from merge_core.checkpoint import open_folder
-from merge_core.equal_weights import same_weights
 from merge_core.preflight import Verdict, examine
+from merge_core.preflight.equal_weights import same_weights
 from merge_core.prepare import open_all
 from merge_core.recipe import load_recipe
 from tests.checkpoints import read_model, write_model

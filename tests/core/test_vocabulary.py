@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from merge_core.checkpoint import open_folder
+from merge_core.preflight.tensor_groups import grouped
+from merge_core.preflight.tokenizer_files import vocabulary
+from merge_core.preflight.vocabulary import vocabulary_difference
 from merge_core.recipe import ModelRef
-from merge_core.tensor_groups import grouped
-from merge_core.tokenizer_files import vocabulary
-from merge_core.vocabulary import vocabulary_difference
 from tests.checkpoints import write_model
 from tests.core.test_preflight import CONFIG, EMBEDDING, TENSORS, verdict
 

@@ -10,16 +10,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from merge_core.checkpoint import Checkpoint
-from merge_core.compatibility import FLOAT_BYTES, copies, count, differences, misfits, quote, unreadable
-from merge_core.equal_weights import same_weights
 from merge_core.errors import UserError
 from merge_core.layers import layer_count, locate, stack_depths
 from merge_core.methods import METHODS
-from merge_core.provenance import lineage_notes, term_notes, terms, with_nearest
+from merge_core.preflight.compatibility import (
+    FLOAT_BYTES,
+    copies,
+    count,
+    differences,
+    misfits,
+    quote,
+    unreadable,
+)
+from merge_core.preflight.equal_weights import same_weights
+from merge_core.preflight.provenance import lineage_notes, term_notes, terms, with_nearest
+from merge_core.preflight.vocabulary import tokenizer_notes, tokenizer_problems
 from merge_core.recipe import ModelRef, Recipe
 from merge_core.recipe.checks import levels
 from merge_core.recipe.resolve import unmatched_filters, varies
-from merge_core.vocabulary import tokenizer_notes, tokenizer_problems
 
 OUT_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 

@@ -14,9 +14,9 @@ from merge_core.correspondence import (
     text_configs,
 )
 from merge_core.errors import UserError
+from merge_core.preflight.tensor_groups import grouped
+from merge_core.preflight.vocabulary import vocabulary_difference, vocabulary_notes
 from merge_core.recipe import ModelRef
-from merge_core.tensor_groups import grouped
-from merge_core.vocabulary import vocabulary_difference, vocabulary_notes
 
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 COPIED = ("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
-from merge_core.licences import Kind, asked, in_each_others_way, listed, terms_of, together
+from merge_core.preflight.licences import Kind, asked, in_each_others_way, listed, terms_of, together
 from merge_core.recipe import ModelRef
 from merge_core.stated import Licence, stated
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
+from merge_core.preflight.tokenizer_files import has_chat_template, same_tokenizer, special_tokens, vocabulary
 from merge_core.recipe import ModelRef, Recipe
-from merge_core.tokenizer_files import has_chat_template, same_tokenizer, special_tokens, vocabulary
 
 MOST_NAMED = 4  # tokens
 _ROLE_WORDS = {
