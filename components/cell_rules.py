@@ -14,6 +14,7 @@ from functools import cached_property
 from merge_core.errors import UserError
 from merge_core.layers import layer_count, locate
 from merge_core.methods import METHODS
+from merge_core.methods.ties import PRESETS
 from merge_core.recipe import Filtered, ModelEntry, ModelRef, Recipe, Scalar, Setting
 from merge_core.recipe.resolve import depth, resolve
 
@@ -150,20 +151,21 @@ def require_own_density(recipe: Recipe) -> None:
             f"{METHODS[recipe.method].title} has no density.", "Choose a method that trims, such as TIES."
         )
     trim = METHODS[recipe.method].trim
-    settings = {p.name: recipe.parameters.get(p.name, p.default) for p in METHODS[recipe.method].parameters}
-    if trim is not None and _scope(settings) == "model":
+    if trim is not None and effective(recipe, "trim_scope") == "model":
         raise UserError(
             "The trim ranks each model's changes over the whole model, so a cell cannot have its own density.",
             "Trim within each tensor to set densities by cell.",
         )
 
 
-def _scope(settings: Mapping[str, object]) -> object:
-    from merge_core.methods.ties import PRESETS
-
-    if settings.get("trim_scope") is not None:
-        return settings["trim_scope"]
-    return PRESETS[str(settings.get("dialect") or "mergekit")].trim_scope
+def effective(recipe: Recipe, name: str) -> str:
+    """`trim_scope` or `elect` as the merge takes it: the recipe's, else that of its dialect of TIES."""
+    said = recipe.parameters.get(name)
+    return str(
+        said
+        if said is not None
+        else getattr(PRESETS[str(recipe.parameters.get("dialect", "mergekit"))], name)
+    )
 
 
 def _require_models(recipe: Recipe) -> None:

@@ -59,9 +59,28 @@ select.append(
 );
 select.addEventListener("change", () => look({ family: select.value }));
 
+let awaited = null; // a mode that needs more than was counted so far
+
 function look(change) {
   const { family, base } = { ...state, ...change };
+  awaited = null;
+  if (lacking(state.map, family)) {
+    awaited = family;
+    trigger("elections", {});
+    return showLook();
+  }
   shared.change({ family, base, mode: measureOf({ family, base }) });
+}
+
+// Another map may not have what the last one had, or have what was waited for.
+function settle(map) {
+  const family = awaited ?? state.family;
+  const fitting = offered(map, family) && !lacking(map, family) ? family : state.family;
+  const kept = offered(map, fitting) && !lacking(map, fitting) ? fitting : "conflict";
+  if (kept === awaited) awaited = null;
+  shared.change({ family: kept, mode: measureOf({ ...state, family: kept }) });
+  for (const [name, button] of showMode.buttons) button.hidden = !offered(map, name);
+  for (const option of select.options) option.hidden = option.disabled = !offered(map, option.value);
 }
 
 function showLook() {
@@ -69,7 +88,11 @@ function showLook() {
   showBase();
   select.value = state.family;
   about.textContent = FAMILIES[state.family].about;
-  part("basis").hidden = MEASURES[state.mode].base === undefined;
+  const { base, models } = MEASURES[state.mode];
+  part("basis").hidden = base === undefined;
+  part("ranges").hidden = Boolean(models);
+  root.dataset.chance = base !== undefined || state.mode === "touched";
+  root.dataset.models = Boolean(models);
   showRange.buttons[1][1].textContent = MEASURES[state.mode].diverging ? "±50 points" : "0–100 %";
 }
 const showRange = segments(
@@ -137,6 +160,7 @@ function offer(value) {
 function take(map) {
   const before = state.map;
   shared.change({ own: readOwn(map) });
+  settle(map);
   const chosen = before && !state.picked ? before.cells[state.cell]?.key : new URLSearchParams(location.search).get("cell");
   let cell = map.cells.findIndex((one) => one.key === chosen);
   let picked = null;
@@ -153,10 +177,10 @@ function take(map) {
 
 // What the recipe says of single cells, by their numbers on this map.
 function readOwn(map) {
-  const { density = {}, weight = {}, fixed = "", models = [] } = props.own ? JSON.parse(props.own) : {};
+  const { density = {}, weight = {}, fixed = "", models = [], election = "mass" } = props.own ? JSON.parse(props.own) : {};
   const numbers = new Map(map.cells.map((one, number) => [one.key, number]));
   const numbered = (said) => new Map(Object.entries(said).filter(([key]) => numbers.has(key)).map(([key, value]) => [numbers.get(key), value]));
-  return { density: numbered(density), weight: numbered(weight), fixed, models };
+  return { density: numbered(density), weight: numbered(weight), fixed, models, election };
 }
 
 // Drawing ------------------------------------------------------------------------------------------------------------
@@ -165,7 +189,7 @@ const sayPlace = part("say");
 
 function words() {
   const { kept, view } = state;
-  if (kept && view === "difference") return comparedSentence(state);
+  if (kept && view === "difference" && !MEASURES[state.mode].models) return comparedSentence(state);
   return sentence(kept && view === "a" ? { ...state, ...kept } : state);
 }
 

@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 # One scope: what the earlier files define, the later ones use. The drill-down shares the first.
-SHARED = ("dom.js", "map_state.js", "map_words.js", "map_intervals.js", "map_curve.js")
+SHARED = ("dom.js", "map_state.js", "map_words.js", "map_intervals.js", "map_models.js", "map_curve.js")
 SCRIPTS = (
     *SHARED,
     "map_scale.js",
@@ -57,6 +57,7 @@ class ConflictMap(gr.HTML):
         slide: the scrubber moved; tells the page's density control without the server.
         density: the scrubber was let go, at `share`.
         download: the visitor wants the models downloaded.
+        elections: the visitor wants to know who is outvoted.
         sample: the visitor wants `mb` of them read for a preview.
         cells: the visitor changed some cells; see `map_editing.edit_cells`.
     """
@@ -104,10 +105,9 @@ def update(state: MapState) -> Any:
         return {"state": "problem", **said, **offer}
     if state.report is not None:
         question = state.asked.get("question")
-        payload = {
-            **map_payload(state.report, _voters(question)),
-            "settings": _settings(question, state.report),
-        }
+        settings = _settings(question, state.report)
+        payload = {**map_payload(state.report, _voters(question)), "settings": settings}
+        payload["whole_model"] = "trim within the whole model" in settings
         # As one string: Gradio clones values piece by piece whenever anything on the page changes.
         text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
         return {"state": "map", "payload": text, "budget": state.asked.get("sample_mb"), **offer}

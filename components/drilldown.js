@@ -6,6 +6,7 @@ const [title, size, close, empty, open, say, why, heading, place, body, more] = 
   ".tb-cell-curve", "tbody", ".tb-cell-more",
 ].map((name) => root.querySelector(name));
 const curve = makeCurve(place.querySelector("svg"));
+const models = makeCellModels(root);
 const { state } = shared;
 let rates = []; // the table's cells that follow the density
 
@@ -56,16 +57,18 @@ function drawCurve() {
   const { map, cell, mode } = state;
   const width = place.clientWidth;
   if (!map || cell < 0 || !width) return;
-  const { rate, base } = MEASURES[mode];
-  const said = base ? `Conflict of ${BASES[base][1]}` : "Touched weights";
-  const steps = Array.from({ length: map.steps }, (_, low) => ({ low, part: 0 }));
+  models.draw(map, cell);
+  const { rate, base, family, label } = MEASURES[mode];
+  const said = base ? `Conflict of ${BASES[base][1]}` : family === "touched" ? "Touched weights" : family === "winner" ? "Outvoted" : label;
+  const everyone = { density: new Map() }; // its curve over all densities, whatever its own is
+  const looks = map.density.map((share) => lookAt(map, "cell", cell, share, everyone));
   heading.textContent = said;
   place.firstElementChild.setAttribute("aria-label", `${said} of ${cellTitle(map, cell)} over density, with chance`);
   curve.draw(
-    steps.map((step) => rate(countsOf(map, "cell", cell, step))),
-    steps.map((step) => rate(chanceAt(map, step))),
+    looks.map(({ counts }) => rate(counts)),
+    looks.map(({ chance }) => rate(chance)),
     { width, height: 176 },
-    map.off && steps.map((step) => shareRange(countsOf(map, "cell", cell, step), MEASURES[mode].part, MEASURES[mode].whole)),
+    map.off && looks.map(({ counts }) => shareRange(counts, MEASURES[mode].part, MEASURES[mode].whole)),
   );
 }
 
@@ -98,6 +101,7 @@ function follow() {
     fill(place, rate, ends.length && rate !== null && ends[0] !== ends[1] ? ends : null);
   });
   curve.mark(share);
+  models.follow(map, number, share);
 }
 
 close.addEventListener("click", () => {

@@ -23,7 +23,7 @@ class CellView(gr.HTML):
         super().__init__(
             value=None,
             html_template=(HERE / "drilldown.html").read_text(encoding="utf-8"),
-            js_on_load=script(*SHARED, "drilldown.js"),
+            js_on_load=script(*SHARED, "cell_models.js", "drilldown.js"),
             apply_default_css=False,
             **settings,
         )

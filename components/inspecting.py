@@ -23,6 +23,7 @@ Asked = Mapping[str, Any]
 
 SAMPLES = (16, 64, 256)  # MB
 SAMPLE_MB = 64  # of all models together, unless the visitor says otherwise
+SMALL = 200_000_000  # bytes of all models together; of more, elections are counted only when asked for
 UNASKED = 50_000_000  # bytes; more than that is downloaded only when the visitor says so
 
 
@@ -57,14 +58,16 @@ def ask(
     *,
     download: bool = False,
     sample_mb: int | None = None,
+    elections: bool = False,
 ) -> MapState | None:
     """See to it that the map answers the draft; None where it does already or soon will.
 
     Args:
         download: whatever the models' size; the visitor has said so.
         sample_mb: how much to read of models that are too large to fetch unasked, where the visitor has just said so.
+        elections: find out who is outvoted as well; unasked only for small models, or if it was asked for before.
     """
-    told = download or sample_mb is not None
+    told = download or elections or sample_mb is not None
     budget = sample_mb or asked.get("sample_mb", SAMPLE_MB)
     try:
         if draft.problem is not None:
@@ -75,16 +78,20 @@ def ask(
             return None
         _give_up(workspace, owner, asked)
         recipe = read_recipe(wanted)
-        report = find_report(workspace.store.root, recipe, who.hub)
+        checkpoints = open_all(recipe, who.hub).values()
+        missing = bytes_to_fetch(checkpoints)
+        small = sum(checkpoint.nbytes for checkpoint in checkpoints) <= SMALL
+        wish = elections or bool(asked.get("elections"))
+        counted = wish or small
+        report = find_report(workspace.store.root, recipe, who.hub, counted)
         if report is not None:
-            return MapState(_answered(wanted, report), report=report)
-        missing = bytes_to_fetch(open_all(recipe, who.hub).values())
+            return MapState({**_answered(wanted, report), "elections": wish}, report=report)
         sampling = {"missing": missing, "sample_mb": budget} if missing > UNASKED and not download else {}
-        options = {"sample_mb": budget} if sampling else {}
+        options = {"sample_mb": budget} if sampling else {"elections": True} if counted else {}
         job = who.submit(workspace, "inspect", owner, recipe, options, whole=not sampling)
     except UserError as error:
         return MapState({}, problem=error)
-    waiting = {"question": wanted, "job": job.id, **sampling}
+    waiting = {"question": wanted, "job": job.id, "elections": wish, **sampling}
     return MapState(waiting, fraction=0.0, message="Waiting for the worker")
 
 

@@ -38,7 +38,8 @@ function minus(b, a) {
 }
 
 // What is to be drawn: { mode, values }, and A's values where they stand beside B's.
-function looked({ map, mode, share, own, kept, view }) {
+function looked({ map, mode, share, own, kept, view: asked }) {
+  const view = asked === "difference" && MEASURES[mode].models ? "b" : asked; // who wins has no difference
   const values = mapValues(map, mode, share, own);
   if (!kept) return { mode, values };
   const a = onto(map, kept.map, mapValues(kept.map, mode, kept.share, kept.own));
@@ -55,6 +56,7 @@ function comparedWords({ map, mode, share, own, kept }, number) {
     return MEASURES[mode].of(counts, chance);
   };
   const [a, b] = [place < 0 ? null : value(kept.map, place, kept.share, kept.own), value(map, number, share, own)];
+  if (MEASURES[mode].models) return ` A ${a === null ? "–" : winnerText(a)}, B ${b === null ? "–" : winnerText(b)}.`;
   const said = (found) => (found === null ? "–" : MEASURES[mode].diverging ? points(found, 1) : percent(found, 1));
   const apart = a === null || b === null ? "" : `: ${points(b - a, 1) || "0"} points`;
   return ` A ${said(a)}, B ${said(b)}${apart}.`;
@@ -63,15 +65,15 @@ function comparedWords({ map, mode, share, own, kept }, number) {
 // The sentence for B − A.
 function comparedSentence(state) {
   const { map, mode, share, own, kept } = state;
-  const { rate, unit, part, whole } = MEASURES[mode];
+  const { rate, unit, part, whole, family } = MEASURES[mode];
   const looks = [lookAt(kept.map, "all", 0, kept.share, kept.own), lookAt(map, "all", 0, share, own)];
   const [a, b] = looks.map(({ counts }) => rate(counts));
-  const [rangeA, rangeB] = looks.map(({ counts }) => rangeText(shareRange(counts, part, whole), 1));
+  const [rangeA, rangeB] = looks.map(({ counts }) => (part ? rangeText(shareRange(counts, part, whole), 1) : ""));
   if (a === null || b === null) return [["There is nothing to compare: in one of the two no weights meet."]];
   const { rows } = looked({ ...state, view: "difference" }).values;
   const known = rows.map((value, row) => ({ value, row })).filter(({ value }) => value !== null);
   const most = known.sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];
-  const what = part === "touched" ? "the touched share" : "conflict";
+  const what = { touched: "the touched share", lost: "the outvoted share", kept: "what is kept", moved: "the models’ size" }[family] ?? "conflict";
   const parts = [[`From A to B ${what} goes from `], [percent(a, 1), true], [rangeA], [" to "], [percent(b, 1), true], [rangeB]];
   parts.push([` ${unit.replace(", against chance", "")}: `], [`${points(b - a, 1) || "0"} points`, true], ["."]);
   if (most && Math.abs(most.value) >= 0.002 && !map.off && !kept.map.off) {

@@ -25,7 +25,7 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
     Returns:
         `models`: spelling and weight of each of the recipe's models; `density`: cell → the mean over its tensors,
         where some have a density of their own; `weight`: cell → place of a model in the recipe → its mean weight
-        there; `fixed`: why densities cannot be edited, "" where they can.
+        there; `fixed`: why densities cannot be edited, "" where they can; `election`: "mass" and the like.
     """
     tensors = Tensors(tuple(names))
     densities = cell_rules.own_densities(recipe, tensors)
@@ -36,6 +36,7 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
         for e in recipe.models
     ]
     said: dict[str, Any] = {"models": models, "density": {}, "weight": {}, "fixed": _fixed(recipe)}
+    said["election"] = cell_rules.effective(recipe, "elect")
     rest = cell_rules.rest_of(recipe.parameters.get("density"))
     for cell in arrange(names).cells if densities or weights else ():
         mine = [names[i] for i in cell.tensors]

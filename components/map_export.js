@@ -11,6 +11,8 @@ function csvField(text) {
 function csvOf(map, share) {
   const lines = [["layer", "module", "weights", "density", ...MAP_CURVES, "conflict_of_contested", "chance"]];
   if (map.off) lines[0].push("weights_read", ...MAP_CURVES.flatMap((name) => [`${name}_low`, `${name}_high`]), "conflict_low", "conflict_high");
+  const parts = map.byModel ? (map.byModel.elections ? ["moved", "outvoted", "wins"] : ["moved"]) : [];
+  lines[0].push(...parts.flatMap((part) => map.models.map(({ name }) => csvField(`${name} ${part}`))));
   map.cells.forEach((cell, number) => {
     const { counts, chance } = lookAt(map, "cell", number, share);
     lines.push([
@@ -22,6 +24,15 @@ function csvOf(map, share) {
       rateOf(counts)?.toFixed(6) ?? "",
       rateOf(chance)?.toFixed(6) ?? "",
     ]);
+    if (map.byModel) {
+      const by = counts.by();
+      const shares = { moved: by.energy.map((energy) => (by.base > 0 ? Math.sqrt(energy / by.base) : null)) };
+      if (map.byModel.elections) {
+        shares.outvoted = ratios(by.lost, by.mass);
+        shares.wins = winsOf(by) ?? map.models.map(() => null);
+      }
+      lines.at(-1).push(...parts.flatMap((part) => shares[part].map((value) => value?.toFixed(6) ?? "")));
+    }
     if (!map.off) return;
     const ends = MAP_CURVES.flatMap((name) => [counts[name] - counts.off[name][0], counts[name] + counts.off[name][1]]);
     const rate = rateOf(counts);
@@ -36,10 +47,10 @@ function figureOf(map, state, said, style) {
   const { mode, values } = looked(state);
   const { fitted } = state;
   const range = rangeOf(mode, fitted, values.cells, values.solid);
-  const stops = stopsOf(mode);
+  const stops = stopsOf(mode, map);
   const ink = style.getPropertyValue("--tb-ink").trim();
   const soft = style.getPropertyValue("--tb-soft").trim();
-  const { diverging, label, unit } = MEASURES[mode];
+  const { diverging, label, unit, models } = MEASURES[mode];
   const words = said.map(([text]) => text).join("");
   const rowHeight = map.rows.length > 40 ? 9 : 26;
   const strips = [["before", map.before], ["after", map.after]].filter(([, cells]) => cells.length);
@@ -61,7 +72,7 @@ function figureOf(map, state, said, style) {
     },
   };
   const heat = (z, axis, more) => ({
-    type: "heatmap", z, zmin: range[0], zmax: range[1], colorscale: plotlyScale(stops), xgap: 2, ygap: rowHeight > 12 ? 2 : 0,
+    type: "heatmap", z, zmin: range[0], zmax: range[1], colorscale: stops, xgap: 2, ygap: rowHeight > 12 ? 2 : 0,
     showscale: false, xaxis: `x${axis}`, yaxis: `y${axis}`, ...more,
   });
   let next = head;
@@ -106,8 +117,11 @@ function figureOf(map, state, said, style) {
   Object.assign(data[0], {
     showscale: true,
     colorbar: {
-      title: { text: `${diverging ? "points" : "%"} ${plain(unit)}`, side: "right", font: { size: 11 } }, thickness: 12, outlinewidth: 0,
-      tickformat: "", tickvals: ticksOf(range), ticktext: ticksOf(range).map((tick) => (diverging ? points(tick, 1) : (100 * tick).toFixed(1))),
+      title: { text: models ? "" : `${diverging ? "points" : "%"} ${plain(unit)}`, side: "right", font: { size: 11 } }, thickness: 12, outlinewidth: 0,
+      tickformat: "",
+      ...(models
+        ? { tickvals: map.models.map((_, model) => model + 0.5), ticktext: map.models.map(({ name }) => plain(cut(name, 12))) }
+        : { tickvals: ticksOf(range), ticktext: ticksOf(range).map((tick) => (diverging ? points(tick, 1) : (100 * tick).toFixed(1))) }),
     },
   });
   return { data, layout };

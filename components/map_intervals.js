@@ -29,7 +29,7 @@ function shareRange({ off, ...counts }, part, whole) {
 // The same for a mode, in the units it shows.
 function rangeIn(mode, { counts, chance }) {
   const { part, whole, diverging, rate } = MEASURES[mode];
-  const range = shareRange(counts, part, whole);
+  const range = part ? shareRange(counts, part, whole) : null;
   return range && diverging ? range.map((end) => end - (rate(chance) ?? 0)) : range;
 }
 

@@ -19,6 +19,7 @@ from merge_core.interference.chance import chance
 from merge_core.recipe import ModelRef
 
 MOST_LISTED = 64  # tensors named in one cell; a cell of a mixture of experts holds hundreds
+ELECTION_CURVES = ("kept", "kept_mass", "kept_energy", "outvoted_by_mass", "outvoted_by_count")
 NO_RATE = 65535  # stands for "nothing is contested" among rates of 16 bits
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -43,6 +44,9 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
         sampled: only where the counts are estimates. `read` of `of` entries were read; `off`: [below, above] × the
             three curves × cells × densities, how far from them the ends of their 95 % intervals lie, float32 in base64;
             rates_low, rates_high: ends of `tensor_rates`.
+        by_model: only where the report holds it. energy [models × cells] and base [cells], Σ τ² and Σ θ0²; inner, same,
+            both [pairs × cells], see `TensorInterference`; float64 in base64. `elections`, or None: `TensorElections`
+            by cell, curves [models × cells × steps] and magnitudes [models × cells × bins] from 2^lowest on, float32.
     """
     arranged = arrange([tensor.name for tensor in report.tensors])
     counts = np.array([[t.touched, t.contested, t.conflicted] for t in report.tensors], np.int64)
@@ -92,6 +96,7 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
             for n in report.norms
         ],
         "warnings": model_warnings(report, names),
+        **_by_model(report, arranged),
         **({} if off is None else {"sampled": _sampled(report, counts[listed], off[:, listed], cell_off)}),
     }
 
@@ -156,6 +161,43 @@ def _rates(counts: Array) -> Array:
     contested, conflicted = counts[:, 1], counts[:, 2]
     rates = np.rint(conflicted / np.maximum(contested, 1) * (NO_RATE - 1))
     return np.where(contested > 0, rates, NO_RATE).astype("<u2")
+
+
+def _by_model(report: InterferenceReport, arranged: Arrangement) -> dict[str, Any]:
+    """The payload's `by_model`, where every tensor says what it needs."""
+    tensors = report.tensors
+    if not tensors or any(t.energy is None or t.base_energy is None for t in tensors):
+        return {}
+
+    def by_cell(values: list[Any]) -> Array:
+        """[tensors, ...] → [cells, ...], added up."""
+        found = np.array(values, np.float64)
+        return np.stack([found[list(cell.tensors)].sum(axis=0) for cell in arranged.cells])
+
+    said = {"base": _packed(by_cell([t.base_energy for t in tensors]).astype("<f8")), "elections": None}
+    for name in ("energy", "inner", "same", "both"):
+        said[name] = _packed(
+            np.ascontiguousarray(by_cell([getattr(t, name) for t in tensors]).T.astype("<f8"))
+        )
+    counted = [t.elections for t in tensors if t.elections is not None]
+    if len(counted) == len(tensors):
+        lowest = min(c.lowest for c in counted)
+        bins = max(c.lowest - lowest + len(c.magnitudes[0]) for c in counted)
+        magnitudes = np.zeros((len(tensors), len(report.models), bins))
+        for place, c in enumerate(counted):
+            first = c.lowest - lowest
+            magnitudes[place, :, first : first + len(c.magnitudes[0])] = c.magnitudes
+        curves = {name: [getattr(c, name) for c in counted] for name in ELECTION_CURVES}
+        said["elections"] = {
+            "steps": len(report.coarse),
+            "lowest": lowest,
+            "bins": bins,
+            **{
+                name: _packed(np.ascontiguousarray(by_cell(values).swapaxes(0, 1).astype("<f4")))
+                for name, values in {**curves, "magnitudes": list(magnitudes)}.items()
+            },
+        }
+    return {"by_model": said}
 
 
 def _read(tensor: TensorInterference) -> int:

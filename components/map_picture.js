@@ -177,7 +177,7 @@ function makePicture(root, legend) {
   // Draws what `looked` gives, in the colours of `range`.
   picture.draw = async (map, { mode, values }, range) => {
     if (!picture.geometry) return;
-    const stops = stopsOf(mode);
+    const stops = stopsOf(mode, map);
     legend(mode, range, stops, values.cells);
     for (const [cell, block] of picture.blocks) {
       const value = values.cells[cell];
@@ -205,12 +205,12 @@ function makePicture(root, legend) {
   function drawMeans(values, [low, high], mode) {
     const { length, withNumbers } = picture.bar;
     const { rowHeight } = picture.geometry;
-    const { diverging } = MEASURES[mode];
+    const { diverging, models } = MEASURES[mode];
     const part = (value) => Math.min(Math.max((value - low) / (high - low), 0), 1);
     const zero = diverging ? part(0) : 0;
     let d = "";
     values.rows.forEach((value, row) => {
-      if (value !== null) {
+      if (value !== null && !models) {
         const end = part(value);
         const from = Math.min(zero, end) * length;
         const size = Math.max(Math.abs(end - zero) * length, 1);
@@ -219,7 +219,7 @@ function makePicture(root, legend) {
       if (!withNumbers) return;
       const half = values.rowRanges[row] ? 50 * (values.rowRanges[row][1] - values.rowRanges[row][0]) : 0;
       const off = half ? ` ±${half.toFixed(half < 0.5 ? 1 : 0)}` : "";
-      const text = value === null ? "–" : diverging ? `${points(value, off ? 0 : 1)}${off}` : off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.1 ? 1 : 0);
+      const text = models && value !== null ? cut(shared.state.map.models[Math.floor(value)].name, 6) : value === null ? "–" : diverging ? `${points(value, off ? 0 : 1)}${off}` : off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.1 ? 1 : 0);
       if (numbers[row].textContent !== text) numbers[row].textContent = text;
     });
     bars.setAttribute("d", d);
@@ -233,7 +233,7 @@ function makePicture(root, legend) {
         return cell < 0 ? null : values.cells[cell];
       }),
     );
-    const scale = `${range} ${stops[0]} ${stops[4]}`;
+    const scale = `${range} ${stops}`;
     const Plotly = window.Plotly ?? (await window.tiebreakPlotly);
     if (!picture.ready) {
       picture.ready = true;
@@ -242,7 +242,7 @@ function makePicture(root, legend) {
     }
     const update = { z: [z] };
     if (scale !== shownScale) {
-      Object.assign(update, { zmin: range[0], zmax: range[1], colorscale: [plotlyScale(stops)] });
+      Object.assign(update, { zmin: range[0], zmax: range[1], colorscale: [stops] });
       shownScale = scale;
     }
     return Plotly.restyle(plot, update, [0]);
@@ -251,7 +251,7 @@ function makePicture(root, legend) {
   function heatTrace(z, range, stops) {
     const { gap } = picture.geometry;
     return {
-      type: "heatmap", z, zmin: range[0], zmax: range[1], colorscale: plotlyScale(stops), xgap: gap, ygap: gap,
+      type: "heatmap", z, zmin: range[0], zmax: range[1], colorscale: stops, xgap: gap, ygap: gap,
       showscale: false, hoverinfo: "skip", zsmooth: false,
     };
   }

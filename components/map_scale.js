@@ -8,20 +8,41 @@ const APART_DARK = ["#8ecbff", "#63a2d6", "#51799b", "#3f5263", "#2d2e30", "#5f4
 
 const isDark = () => document.body.classList.contains("dark");
 
-function stopsOf(mode) {
-  return MEASURES[mode].diverging ? (isDark() ? APART_DARK : APART_LIGHT) : HEAT;
+const evenly = (colours) => colours.map((colour, place) => [place / (colours.length - 1), colour]);
+
+// [position, colour] pairs from 0 to 1, as Plotly takes them.
+function stopsOf(mode, map) {
+  const { diverging, models } = MEASURES[mode];
+  if (models) return modelStops(map);
+  return evenly(diverging ? (isDark() ? APART_DARK : APART_LIGHT) : HEAT);
 }
 
-const plotlyScale = (stops) => stops.map((colour, place) => [place / (stops.length - 1), colour]);
+// One ramp per model, one after the other: from hardly its colour to all of it.
+function modelStops({ models }) {
+  const style = getComputedStyle(document.body);
+  const panel = style.getPropertyValue("--tb-panel").trim();
+  return models.flatMap(({ colour }, model) => {
+    const full = style.getPropertyValue(colour).trim();
+    return [
+      [model / models.length, mixed(panel, full, 0.2)],
+      [model + 1 < models.length ? (model + 1) / models.length - 1e-6 : 1, full],
+    ];
+  });
+}
+
+function mixed(from, to, part) {
+  const parts = [1, 3, 5].map((place) => {
+    const [a, b] = [from, to].map((colour) => parseInt(colour.slice(place, place + 2), 16));
+    return Math.round(a + part * (b - a));
+  });
+  return `#${parts.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+}
 
 function colourAt(stops, part) {
-  const at = Math.min(Math.max(part, 0), 1) * (stops.length - 1);
-  const low = Math.min(Math.floor(at), stops.length - 2);
-  const mixed = [1, 3, 5].map((place) => {
-    const [a, b] = [stops[low], stops[low + 1]].map((stop) => parseInt(stop.slice(place, place + 2), 16));
-    return Math.round(a + (at - low) * (b - a));
-  });
-  return `rgb(${mixed.join(" ")})`;
+  const at = Math.min(Math.max(part, 0), 1);
+  const next = Math.max(1, stops.findIndex(([position]) => position >= at));
+  const [[low, from], [high, to]] = [stops[next - 1], stops[next]];
+  return mixed(from, to, (at - low) / (high - low));
 }
 
 // Rounds outwards to steps of 1, 2 or 5, so that the ends of the scale are numbers one can say and seldom move.
@@ -35,7 +56,8 @@ function rounded(low, high) {
 
 // [lowest, highest] of the colours. `values` per cell; those of cells where little meets do not stretch the range.
 function rangeOf(mode, fitted, values, solid) {
-  const { diverging } = MEASURES[mode];
+  const { diverging, models } = MEASURES[mode];
+  if (models) return [0, shared.state.map.models.length];
   if (!fitted) return diverging ? [-0.5, 0.5] : [0, 1];
   const known = values.filter((value) => value !== null);
   const firm = values.filter((value, cell) => value !== null && solid[cell]);
@@ -51,12 +73,26 @@ function rangeOf(mode, fitted, values, solid) {
   return from >= 1 ? [1 - (to - from), 1] : [Math.max(0, from), Math.min(1, to)]; // all may be 100 %
 }
 
+function modelKey({ name, colour }) {
+  const key = node("span", "", name);
+  const dot = node("i", "tb-dot");
+  dot.style.background = `var(${colour})`;
+  key.prepend(dot);
+  return key;
+}
+
 function makeLegend(root) {
   const [low, ramp, high, place] = [".tb-map-low", ".tb-map-ramp", ".tb-map-high", ".tb-map-unit"].map((name) =>
     root.querySelector(name),
   );
   const last = {};
+  const names = root.querySelector(".tb-map-names");
+  const ends = [low, ramp, high, place];
   return (mode, [from, to], stops, values) => {
+    const { models } = MEASURES[mode];
+    names.hidden = !models;
+    for (const one of ends) one.hidden = Boolean(models);
+    if (models) return names.replaceChildren(...shared.state.map.models.map(modelKey));
     const span = 100 * (to - from);
     const digits = span < 0.5 ? 2 : span < 5 ? 1 : 0;
     const { diverging, unit, beside = unit } = MEASURES[mode];
@@ -66,7 +102,7 @@ function makeLegend(root) {
       low: below + (diverging ? points(from, digits) : (100 * from).toFixed(digits)),
       high: above + (diverging ? `${points(to, digits)} points` : percent(to, digits)),
       words: beside,
-      ramp: `linear-gradient(to right, ${stops.join(", ")})`,
+      ramp: `linear-gradient(to right, ${stops.map(([, colour]) => colour).join(", ")})`,
     };
     if (said.low !== last.low) low.textContent = said.low;
     if (said.high !== last.high) high.textContent = said.high;

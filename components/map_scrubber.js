@@ -16,7 +16,7 @@ function makeScrubber(root) {
     return [
       steps.map(({ counts }) => rate(counts)),
       steps.map(({ chance }) => rate(chance)),
-      map.off && steps.map(({ counts }) => shareRange(counts, part, whole)),
+      map.off && part && steps.map(({ counts }) => shareRange(counts, part, whole)),
     ];
   }
 

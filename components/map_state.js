@@ -42,6 +42,7 @@ function readMap(value) {
     map.off = Object.fromEntries(MAP_CURVES.map((name, place) => [name, [part(0, place), part(1, place)]]));
     map.rateRanges = ["rates_low", "rates_high"].map((name) => unpacked(value.sampled[name], Uint16Array));
   }
+  map.byModel = readByModel(value.by_model);
   map.rates = unpacked(value.tensor_rates, Uint16Array);
   let next = 0;
   for (const cell of value.cells) {
@@ -91,11 +92,14 @@ const shareOfCell = (number, share, own = shared.state.own) => own.density.get(n
 function lookAt(map, kind, series, share, own = shared.state.own) {
   if (kind === "cell" || !(own.density.size || map.off)) {
     const place = placeOf(map, kind === "cell" ? shareOfCell(series, share, own) : share);
-    return { counts: countsOf(map, kind, series, place), chance: chanceAt(map, place) };
+    const counts = countsOf(map, kind, series, place);
+    if (map.byModel) counts.by = () => byModelOf(map, kind, series, share, own);
+    return { counts, chance: chanceAt(map, place) };
   }
   const [counts, chance] = [{ numel: 0 }, { numel: 1 }];
   for (const name of MAP_CURVES) counts[name] = chance[name] = 0;
   if (map.off) counts.off = noOff();
+  if (map.byModel) counts.by = () => byModelOf(map, kind, series, share, own);
   map.cells.forEach((cell, number) => {
     if (kind === "row" && cell.row !== series) return;
     const one = lookAt(map, "cell", number, share, own);

@@ -2,6 +2,7 @@
 
 function valueText(mode, value, range) {
   if (value === null) return "–";
+  if (MEASURES[mode].models) return winnerText(value);
   return MEASURES[mode].diverging ? `${points(value, 1)}${pointsText(range)}` : `${percent(value, 1)}${rangeText(range, 1)}`;
 }
 
@@ -50,7 +51,7 @@ function makeTable(root) {
     if (place.hidden || !map) return;
     const { mode, values } = looked(state);
     const { label, unit } = MEASURES[mode];
-    const said = `${label}, ${MEASURES[mode].diverging ? "points" : "%"} ${unit}, keeping the largest ${density(share)}`;
+    const said = `${label}${unit && `, ${MEASURES[mode].diverging ? "points" : "%"} ${unit}`}, keeping the largest ${density(share)}`;
     const made = [];
     if (map.rows.length) {
       const lines = map.rows.map((row, number) =>

@@ -42,6 +42,7 @@ function inWords(mode, look) {
   const { family, base, whole: key, rate } = MEASURES[mode];
   const { touched, conflicted, numel } = counts;
   if (numel <= 0) return ["No weights.", ""];
+  if (FAMILIES[family].needs) return modelWords(shared.state.map, family, counts);
   const range = rangeIn(mode, look);
   const about = range ? "about " : "";
   if (family === "touched") {
@@ -129,6 +130,7 @@ function sentence({ map, mode, share, own: single }) {
     return parts;
   };
   const ranged = (part, whole = "numel", digits = 1) => [rangeText(shareRange(counts, part, whole), digits)];
+  if (FAMILIES[family].needs) return modelSentence(map, family, { counts }, rows, parts, where);
   if (family === "touched") {
     add([", at least one model touches "], [finely(counts.touched / map.numel), true], ranged("touched"), [" of all weights; "]);
     add([`models that know nothing of each other would touch ${finely(chance.touched)}.`]);

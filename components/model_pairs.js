@@ -95,8 +95,58 @@ function normsOf({ models, norms: found }) {
   });
 }
 
+// Of the row that the chosen cell is in, or of the cell itself where it is outside the layers.
+function ofLayer(map, cell) {
+  const { row } = map.cells[cell];
+  const numbers = row < 0 ? [cell] : map.cells.flatMap((one, number) => (one.row === row ? [number] : []));
+  const cells = map.cells.length;
+  const { energy, base, inner, same, both } = map.byModel;
+  const sum = (series, place) => numbers.reduce((all, number) => all + series[place * cells + number], 0);
+  const norm = map.models.map((_, model) => Math.sqrt(sum(energy, model)));
+  const whole = Math.sqrt(sum(base, 0));
+  return {
+    ...map,
+    pairs: map.pairs.map(({ a, b }, place) => ({
+      a, b,
+      cosine: norm[a] && norm[b] ? Math.min(1, Math.max(-1, sum(inner, place) / (norm[a] * norm[b]))) : null,
+      sign_agreement: sum(both, place) ? sum(same, place) / sum(both, place) : null,
+    })),
+    norms: norm.map((value) => ({ norm: value, relative: whole ? value / whole : null })),
+  };
+}
+
+let scope = "all";
+const [scopes, scopeNote] = [root.querySelector(".tb-pairs-scopes"), root.querySelector(".tb-pairs-note")];
+const scopeButtons = ["all", "layer"].map((value) => {
+  const button = node("button");
+  button.type = "button";
+  button.addEventListener("click", () => {
+    scope = value;
+    show();
+  });
+  scopes.append(button);
+  return [value, button];
+});
+
+// "All weights" and the chosen cell's layer, where there is one and the report knows it.
+function showScopes(map, cell) {
+  const able = map.byModel !== null && cell >= 0;
+  scopes.hidden = !able;
+  if (!able) scope = "all";
+  scopeNote.textContent = able ? "before trimming" : "all weights, before trimming";
+  if (!able) return;
+  const { row, label } = map.cells[cell];
+  const texts = { all: "All weights", layer: row < 0 ? label : titled(map.rows[row].title) };
+  for (const [value, button] of scopeButtons) {
+    button.textContent = texts[value];
+    button.setAttribute("aria-pressed", value === scope);
+  }
+}
+
 function show() {
-  const { map } = shared.state;
+  const { map: all, cell } = shared.state;
+  if (all) showScopes(all, cell);
+  const map = all && scope === "layer" ? ofLayer(all, cell) : all;
   empty.hidden = map !== null;
   open.hidden = map === null;
   if (!map) return;
@@ -113,5 +163,5 @@ function show() {
   norms.replaceChildren(...normsOf(map));
 }
 
-shared.listen((changed) => changed.has("map") && show());
+shared.listen((changed) => (changed.has("map") || changed.has("cell")) && show());
 show();

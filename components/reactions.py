@@ -81,6 +81,9 @@ class Reactions:
             event(self.show_draft, [page.draft, page.run, page.owner, chosen, fitted], draft_shown, **QUICK)
             event(self.ask_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
         parts.map.sample(self.sample_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE)
+        parts.map.elections(
+            self.elections_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE
+        )
         conflict_map.edit(parts.map, page, parts.asked)
         parts.map.download(self.download_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE)
         for event in (opened.then, page.run.change):
@@ -167,6 +170,14 @@ class Reactions:
         owner, who = runs.known_owner(owner), visitor(self.workspace, request)
         budget = next((mb for mb in inspecting.SAMPLES if mb == event.mb), inspecting.SAMPLE_MB)
         state = inspecting.ask(self.workspace, draft, owner, asked, who, sample_mb=budget)
+        return self._mapped(state, draft, asked)
+
+    def elections_for_map(
+        self, draft: Draft, owner: str, asked: inspecting.Asked, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """(map, asked, timer) once the visitor wants to see who is outvoted."""
+        owner, who = runs.known_owner(owner), visitor(self.workspace, request)
+        state = inspecting.ask(self.workspace, draft, owner, asked, who, elections=True)
         return self._mapped(state, draft, asked)
 
     def look_at_map(self, draft: Draft, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from components import page as pages
 from components.editing import Draft
 from components.inspecting import MapState
 from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
+from merge_core.interference.elections import ElectionTally
 from merge_core.layers import locate
 from merge_core.recipe import read_recipe
 
@@ -30,8 +31,14 @@ parameters: {density: 0.2}
 MODELS = ("./shoes", "./tops", "./digits")
 
 
-def made_up_report(names: list[str], *, seed: int = 0, entries: int = 4000) -> InterferenceReport:
-    """A report of tensors called `names`, counted on random task vectors whose agreement differs by tensor."""
+def made_up_report(
+    names: list[str], *, seed: int = 0, entries: int = 4000, elections: bool = False
+) -> InterferenceReport:
+    """A report of tensors called `names`, counted on random task vectors whose agreement differs by tensor.
+
+    Args:
+        elections: with each model's part in it.
+    """
     rng = np.random.default_rng(seed)
     densities = np.arange(1, 101) / 100
     tensors = []
@@ -53,6 +60,7 @@ def made_up_report(names: list[str], *, seed: int = 0, entries: int = 4000) -> I
                 tuple((survivors >= 1).sum(1).tolist()),
                 tuple((survivors >= 2).sum(1).tolist()),
                 tuple(both.sum(1).tolist()),
+                **(_by_model(tau, rank) if elections else {}),
             )
         )
     pairs = tuple(
@@ -61,6 +69,24 @@ def made_up_report(names: list[str], *, seed: int = 0, entries: int = 4000) -> I
     )
     norms = tuple(ModelNorm(m, 3.0 * (1 + 2.1 * i), 0.012 * (1 + 2.1 * i)) for i, m in enumerate(MODELS))
     return InterferenceReport(MODELS, tuple(densities.tolist()), tuple(tensors), pairs, norms)
+
+
+def _by_model(tau: Any, rank: Any) -> dict[str, Any]:
+    """What a tensor's report says of single models."""
+    vectors = tau.astype(np.float32)
+    models = len(vectors)
+    tally = ElectionTally(models)
+    level = np.ceil(rank * 100 - 1e-9).astype(np.uint8) - 1
+    tally.add(level, vectors, np.ones(models, np.float32))
+    pairs = [(a, b) for a in range(models) for b in range(a + 1, models)]
+    return {
+        "energy": tuple(float((v.astype(float) ** 2).sum()) for v in vectors),
+        "base_energy": 9.0 * vectors.shape[1],
+        "inner": tuple(float((vectors[a] * vectors[b]).sum()) for a, b in pairs),
+        "same": tuple(int((vectors[a] * vectors[b] > 0).sum()) for a, b in pairs),
+        "both": tuple(vectors.shape[1] for _ in pairs),
+        "elections": tally.told(range(models)),
+    }
 
 
 def sampled_from(report: InterferenceReport) -> InterferenceReport:
@@ -111,6 +137,8 @@ def map_page(state: Callable[[], MapState]) -> gr.Blocks:
         said = gr.Textbox(elem_id="draft")  # what the server holds, for tests to read
         page.draft.change(lambda held: held.text, page.draft, said, **pages.QUICK)
         the_map.download(lambda: "download", None, said, **pages.QUICK)
+
+        the_map.elections(lambda: "elections", None, said, **pages.QUICK)
 
         def sample(event: gr.EventData) -> str:
             return f"sample {event.mb}"

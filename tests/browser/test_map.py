@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -180,6 +181,58 @@ def test_svg_holds_strangers_names_as_text(map_on: Page) -> None:
     assert {"svg", "text"} <= tags
     assert not tags & {"img", "script", "a", "foreignObject"}
     assert "hit=1›" in "".join(picture.itertext())  # a label is the last word of a name
+
+
+def test_modes_of_single_models_draw_the_reports_numbers(map_on: Page) -> None:
+    counted = made_up_report(NAMES, entries=1500, elections=True)
+    show(report=counted)
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    tensors = of(counted, 3, "mlp.up_proj")
+    at = counted.coarse.index(0.2)
+    mass, lost = (
+        np.array([getattr(t.elections, name) for t in tensors]).sum(axis=0)[:, at]
+        for name in ("kept_mass", "outvoted_by_mass")
+    )
+    energy = sum(sum(t.energy or ()) for t in tensors) / 3 / sum(t.base_energy or 0 for t in tensors)
+    won = (mass - lost) / (mass - lost).sum()
+    for mode, number in (("Outvoted", lost.sum() / mass.sum()), ("Size", energy**0.5), ("Winner", None)):
+        map_on.get_by_role("button", name=mode, exact=True).click()
+        map_on.wait_for_timeout(80)
+        drawn = heat(map_on)[3][2]
+        assert drawn is not None
+        if number is None:
+            assert int(drawn) == int(won.argmax())
+        else:
+            assert drawn == pytest.approx(number, rel=1e-4)
+    map_on.mouse.click(*cell_at(map_on, 3, 2))
+    expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 3 · mlp.up")
+    lines = map_on.locator(".tb-models-open tbody tr")
+    for model in range(3):
+        texts = [re.sub(r"\s", "", text) for text in lines.nth(model).locator("td").all_inner_texts()]
+        assert texts[2:] == [f"{100 * lost[model] / mass[model]:.0f}%", f"{100 * won[model]:.0f}%"]
+    map_on.get_by_role("button", name="Layer 3", exact=True).click()
+    inner, same, both = (
+        np.array([getattr(t, name) for t in counted.tensors if t.layer == 3]).sum(axis=0)
+        for name in ("inner", "same", "both")
+    )
+    norm = np.sqrt(np.array([t.energy for t in counted.tensors if t.layer == 3]).sum(axis=0))
+    texts = map_on.locator("#tb-pairs tbody tr").first.locator("td").all_inner_texts()
+    assert float(texts[0].replace("−", "-")) == pytest.approx(inner[0] / norm[0] / norm[1], abs=6e-4)
+    assert re.sub(r"\s", "", texts[1]) == f"{100 * same[0] / both[0]:.1f}%"
+
+
+def test_a_mode_that_was_not_counted_yet_is_asked_for(map_on: Page) -> None:
+    counted = made_up_report(NAMES, entries=1500, elections=True)
+    plain = [TensorInterference(**{**vars(t), "elections": None}) for t in counted.tensors]
+    show(report=InterferenceReport(**{**vars(counted), "tensors": tuple(plain)}))
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    outvoted = map_on.get_by_role("button", name="Outvoted", exact=True)
+    outvoted.click()
+    expect(map_on.locator("#draft textarea")).to_have_value("elections")
+    show(report=counted)
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    expect(outvoted).to_have_attribute("aria-pressed", "true")
+    expect(map_on.locator(".tb-map-say")).to_contain_text("the election throws away")
 
 
 # Strangers' names ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from components.map_payload import MOST_LISTED, NO_RATE, brief_names, map_payloa
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
 from merge_core.interference.chance import chance
+from tests.browser.map_page import made_up_report
 
 DENSITY = tuple(j / 100 for j in range(1, 101))
 NAMES = [
@@ -170,3 +171,30 @@ def test_a_samples_errors_add_up_in_quadrature_over_a_cell(report: InterferenceR
         assert off[1, 2, number, 60] == pytest.approx(sum(above) ** 0.5)
     assert payload["sampled"]["of"] == sum(t.numel for t in tensors)
     assert "sampled" not in map_payload(report)
+
+
+def test_each_models_part_is_added_up_by_cell() -> None:
+    report = made_up_report(NAMES, entries=300, elections=True)
+    payload = map_payload(report)["by_model"]
+    arranged = arrange(NAMES)
+    cells, steps, models = len(arranged.cells), len(report.coarse), len(report.models)
+    energy = unpacked(payload["energy"], "<f8").reshape(models, cells)
+    inner = unpacked(payload["inner"], "<f8").reshape(len(report.pairs), cells)
+    elections = payload["elections"]
+    lost = unpacked(elections["outvoted_by_count"], "<f4").reshape(models, cells, steps)
+    magnitudes = unpacked(elections["magnitudes"], "<f4").reshape(models, cells, elections["bins"])
+    for number, cell in enumerate(arranged.cells):
+        mine = [report.tensors[i] for i in cell.tensors]
+        assert energy[1, number] == pytest.approx(sum(t.energy[1] for t in mine))
+        assert inner[2, number] == pytest.approx(sum(t.inner[2] for t in mine))
+        assert lost[0, number, 7] == pytest.approx(sum(t.elections.outvoted_by_count[0][7] for t in mine))
+        assert magnitudes[2, number].sum() == sum(t.numel for t in mine)
+        biggest = max(t.elections.lowest + len(t.elections.magnitudes[0]) for t in mine)
+        assert np.flatnonzero(magnitudes[:, number].any(axis=0)).max() == biggest - 1 - elections["lowest"]
+
+
+def test_a_report_that_does_not_tell_of_single_models_says_so(report: InterferenceReport) -> None:
+    assert "by_model" not in map_payload(report)
+    counted = made_up_report(NAMES, entries=50, elections=True)
+    some = (replace(counted.tensors[0], elections=None), *counted.tensors[1:])
+    assert map_payload(replace(counted, tensors=some))["by_model"]["elections"] is None

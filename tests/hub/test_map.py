@@ -42,6 +42,7 @@ def test_models_too_large_to_fetch_unasked_are_sampled_until_the_visitor_says_mo
     workspace: Workspace, who: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspecting, "UNASKED", 1000)
+    monkeypatch.setattr(inspecting, "SMALL", 1000)
     draft = Draft.of(read_recipe(RECIPE))
 
     def queued(state: inspecting.MapState | None) -> dict[str, object]:
@@ -58,7 +59,11 @@ def test_models_too_large_to_fetch_unasked_are_sampled_until_the_visitor_says_mo
     more = inspecting.ask(workspace, draft, OWNER, state.asked, who, sample_mb=256)
     assert queued(more) == {"sample_mb": 256}
     assert more is not None
-    assert queued(inspecting.ask(workspace, draft, OWNER, more.asked, who, download=True)) == {}
+    whole = inspecting.ask(workspace, draft, OWNER, more.asked, who, download=True)
+    assert queued(whole) == {}
+    assert whole is not None
+    elected = inspecting.ask(workspace, draft, OWNER, whole.asked, who, download=True, elections=True)
+    assert queued(elected) == {"elections": True}
 
 
 def test_small_models_are_fetched_for_the_map_without_a_question(workspace: Workspace, who: Visitor) -> None:
@@ -66,4 +71,4 @@ def test_small_models_are_fetched_for_the_map_without_a_question(workspace: Work
     assert state is not None
     job = workspace.store.get(state.asked["job"], OWNER)
     assert job is not None
-    assert dict(job.options) == {}
+    assert dict(job.options) == {"elections": True}  # of so little, everything is counted at once

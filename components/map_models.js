@@ -1,0 +1,175 @@
+// Each model's part in a cell: what of it survives the trim, what of that the election outvotes, and how far it moved.
+
+const BY_MODEL = ["kept", "mass", "survived", "lost"];
+
+// map_payload.py's `by_model` → arrays: energy [models × cells], base [cells], and with `elections` what its curves say
+// at every few densities [models × cells × steps].
+function readByModel(value) {
+  if (!value) return null;
+  const found = { energy: unpacked(value.energy, Float64Array), base: unpacked(value.base, Float64Array), elections: null };
+  for (const name of ["inner", "same", "both"]) found[name] = unpacked(value[name], Float64Array);
+  if (value.elections) {
+    const { steps, lowest, bins, ...packed } = value.elections;
+    const curves = Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, unpacked(text, Float32Array)]));
+    found.elections = { steps, lowest, bins, ...curves };
+  }
+  return found;
+}
+
+// One number per model of a cell: energy, and its base's; where elections are known, what survives at a density: kept
+// entries, mass Σ|τ̂|, energy, and the mass that is lost to the election.
+function byModel(map, number, share) {
+  const { energy, base, elections } = map.byModel;
+  const cells = map.cells.length;
+  const each = (of) => map.models.map((_, model) => of(model * cells + number));
+  const found = { energy: each((series) => energy[series]), base: base[number] };
+  if (!elections) return found;
+  const place = placeOf(elections, share);
+  const at = (curve) => each((series) => along(curve, series, elections.steps, place));
+  const outvoted = shared.state.own.election === "count" ? elections.outvoted_by_count : elections.outvoted_by_mass;
+  return {
+    ...found, kept: at(elections.kept), mass: at(elections.kept_mass), survived: at(elections.kept_energy), lost: at(outvoted),
+  };
+}
+
+function addByModel(sum, one) {
+  if (!sum) return one;
+  const added = { base: sum.base + one.base };
+  for (const name of ["energy", ...BY_MODEL]) {
+    if (one[name]) added[name] = sum[name].map((value, model) => value + one[name][model]);
+  }
+  return added;
+}
+
+// Of a cell, a row, or all, at everybody's density `share` where the recipe says nothing else.
+function byModelOf(map, kind, series, share, own) {
+  if (kind === "cell") return byModel(map, series, shareOfCell(series, share, own));
+  let sum = null;
+  map.cells.forEach((cell, number) => {
+    if (kind === "all" || cell.row === series) sum = addByModel(sum, byModel(map, number, shareOfCell(number, share, own)));
+  });
+  return sum;
+}
+
+const total = (values) => values.reduce((sum, value) => sum + value, 0);
+
+// Share of the elected mass that each model has; null where nothing is elected.
+function winsOf({ mass, lost }) {
+  if (!mass) return null;
+  const won = mass.map((value, model) => Math.max(0, value - lost[model]));
+  const all = total(won);
+  return all > 0 ? won.map((value) => value / all) : null;
+}
+
+// "tops 45 %" from what the mode "winner" shows.
+function winnerText(value) {
+  const { models } = shared.state.map;
+  const even = 1 / models.length;
+  return `${models[Math.floor(value)].name} ${percent(even + ((value % 1) / 0.999) ** 2 * (1 - even))}`;
+}
+
+const ofModels = (of) => (counts) => {
+  const by = counts.by?.();
+  return by ? of(by, counts) : null;
+};
+const lostShare = ofModels(({ mass, lost }) => (mass && total(mass) > 0 ? total(lost) / total(mass) : null));
+const keptShare = ofModels(({ kept }, { numel }) => (kept && numel > 0 ? total(kept) / (kept.length * numel) : null));
+const movedShare = ofModels(({ energy, base }) => (base > 0 ? Math.sqrt(total(energy) / energy.length / base) : null));
+const winner = ofModels((by) => {
+  const wins = winsOf(by);
+  if (!wins) return null;
+  const first = wins.indexOf(Math.max(...wins));
+  const even = 1 / wins.length;
+  // The model, and how clearly it wins: from an even share, 0, to all, 1; rooted, since most leads are small.
+  return first + 0.999 * Math.sqrt(Math.max(0, wins[first] - even) / (1 - even || 1));
+});
+
+Object.assign(MEASURES, {
+  lost: { family: "lost", label: "Outvoted", unit: "of the surviving mass", whole: "numel", of: lostShare, rate: lostShare },
+  kept: { family: "kept", label: "Kept", unit: "of all changes", whole: "numel", of: keptShare, rate: keptShare },
+  moved: { family: "moved", label: "Size", unit: "of the base’s norm", whole: "numel", of: movedShare, rate: movedShare },
+  winner: { family: "winner", label: "Winner", unit: "", whole: "numel", of: winner, rate: lostShare, models: true },
+});
+Object.assign(FAMILIES, {
+  lost: {
+    label: "Outvoted", needs: "elections",
+    about:
+      "Of all that survives the trim, by absolute value: the share whose sign loses the election and is thrown away. " +
+      "It follows the election; every model’s vote counts alike here, whatever its weight.",
+  },
+  kept: {
+    label: "Kept", needs: "whole model",
+    about: "The share of the models’ changes that survives the trim in this cell. Over the whole model it is the density.",
+  },
+  moved: {
+    label: "Size", needs: "energy",
+    about: "How far the models moved here, untrimmed: the norm of their changes (root mean square) over the base’s norm.",
+  },
+  winner: {
+    label: "Winner", needs: "elections",
+    about: "The model with most of the elected mass. The stronger the colour, the farther it is above an even share.",
+  },
+});
+
+// What is offered for a map: nothing of single models where it was only sampled, elections among several models, and
+// what is kept where a trim over the whole model lets it differ.
+function offered(map, family) {
+  const { needs } = FAMILIES[family];
+  if (!needs) return true;
+  if (!map?.byModel) return false;
+  if (needs === "elections") return map.models.length > 1;
+  return needs === "energy" || map.whole_model;
+}
+
+// Whether it must be counted first.
+const lacking = (map, family) => ["elections", "whole model"].includes(FAMILIES[family].needs) && !map.byModel.elections;
+
+// "tops 12 %, shoes 9 %": of each model.
+const eachModel = (map, values, digits = 0) => map.models.map(({ name }, model) => `${name} ${percent(values[model], digits)}`).join(", ");
+const ratios = (parts, wholes) => parts.map((part, model) => (wholes[model] > 0 ? part / wholes[model] : null));
+
+function modelWords(map, family, counts) {
+  const by = counts.by();
+  if (family === "lost") {
+    const share = lostShare(counts);
+    if (share === null) return ["Nothing survives.", ""];
+    return [`${percent(share, 1)} outvoted`, ` of what survives. Of its own: ${eachModel(map, ratios(by.lost, by.mass))}.`];
+  }
+  if (family === "kept") return [`${percent(keptShare(counts), 1)} kept.`, ` ${titled(eachModel(map, by.kept.map((kept) => kept / counts.numel)))}.`];
+  if (family === "moved") {
+    const share = movedShare(counts);
+    if (share === null) return ["The base is zero here.", ""];
+    return [`${finely(share)} of the base’s norm.`, ` ${titled(eachModel(map, by.energy.map((energy) => Math.sqrt(energy / by.base)), 1))}.`];
+  }
+  const wins = winsOf(by);
+  if (!wins) return ["Nothing survives.", ""];
+  const first = wins.indexOf(Math.max(...wins));
+  return [`${map.models[first].name} wins`, ` ${percent(wins[first])} of the elected mass. All: ${eachModel(map, wins)}.`];
+}
+
+// The sentence above the map for these modes.
+function modelSentence(map, family, { counts }, rows, start, where) {
+  const by = counts.by();
+  if (family === "moved") {
+    const far = extremeLayers(map, rows, false);
+    const share = movedShare(counts);
+    return [["The models moved by "], [finely(share), true], [` of the base’s norm${far ? `, farthest in ${far}` : ""}. Density does not matter here.`]];
+  }
+  if (family === "kept") {
+    start.push([" of each model’s changes keeps "], [percent(keptShare(counts), 1), true], [" over all cells."]);
+    return where("Most are kept in", false);
+  }
+  if (family === "lost") {
+    const shares = ratios(by.lost, by.mass);
+    const worst = shares.indexOf(Math.max(...shares.map((share) => share ?? 0)));
+    const who = worst < 0 ? "" : ` ${titled(map.models[worst].name)} loses most, ${percent(shares[worst])} of its own.`;
+    start.push([", the election throws away "], [percent(lostShare(counts), 1), true], [` of what survives.${who}`]);
+    return where("Most is lost in", false);
+  }
+  const wins = winsOf(by);
+  if (!wins) return [...start, [", nothing survives."]];
+  const first = wins.indexOf(Math.max(...wins));
+  const leads = rows.filter((value) => value !== null && Math.floor(value) === first).length;
+  const layers = rows.length ? ` and leads in ${leads} of ${counted(rows.length, "layer")}` : "";
+  return [...start, [", "], [map.models[first].name, true], [" wins most of the elected mass, "], [percent(wins[first]), true], [layers], ["."]];
+}
