@@ -6,7 +6,7 @@ const BY_MODEL = ["kept", "mass", "survived", "lost"];
 // at every few densities [models × cells × steps].
 function readByModel(value) {
   if (!value) return null;
-  const found = { energy: unpacked(value.energy, Float64Array), base: unpacked(value.base, Float64Array), elections: null };
+  const found = { energy: unpacked(value.energy, Float64Array), base: unpacked(value.base, Float64Array), elections: null, known: [] };
   for (const name of ["inner", "same", "both"]) found[name] = unpacked(value[name], Float64Array);
   if (value.elections) {
     const { steps, lowest, bins, ...packed } = value.elections;
@@ -19,6 +19,15 @@ function readByModel(value) {
 // One number per model of a cell: energy, and its base's; where elections are known, what survives at a density: kept
 // entries, mass Σ|τ̂|, energy, and the mass that is lost to the election.
 function byModel(map, number, share) {
+  const { election } = shared.state.own;
+  const known = map.byModel.known[number]; // rows and sums ask again for what their cells have just asked for
+  if (known?.share === share && known.election === election) return known.found;
+  const found = reckoned(map, number, share, election);
+  map.byModel.known[number] = { share, election, found };
+  return found;
+}
+
+function reckoned(map, number, share, election) {
   const { energy, base, elections } = map.byModel;
   const cells = map.cells.length;
   const each = (of) => map.models.map((_, model) => of(model * cells + number));
@@ -26,28 +35,26 @@ function byModel(map, number, share) {
   if (!elections) return found;
   const place = placeOf(elections, share);
   const at = (curve) => each((series) => along(curve, series, elections.steps, place));
-  const outvoted = shared.state.own.election === "count" ? elections.outvoted_by_count : elections.outvoted_by_mass;
+  const outvoted = election === "count" ? elections.outvoted_by_count : elections.outvoted_by_mass;
   return {
     ...found, kept: at(elections.kept), mass: at(elections.kept_mass), survived: at(elections.kept_energy), lost: at(outvoted),
   };
 }
 
 function addByModel(sum, one) {
-  if (!sum) return one;
-  const added = { base: sum.base + one.base };
+  if (!sum) return Object.fromEntries(Object.entries(one).map(([name, value]) => [name, Array.isArray(value) ? [...value] : value]));
+  sum.base += one.base;
   for (const name of ["energy", ...BY_MODEL]) {
-    if (one[name]) added[name] = sum[name].map((value, model) => value + one[name][model]);
+    for (let model = 0; one[name] && model < one[name].length; model++) sum[name][model] += one[name][model];
   }
-  return added;
+  return sum;
 }
 
 // Of a cell, a row, or all, at everybody's density `share` where the recipe says nothing else.
 function byModelOf(map, kind, series, share, own) {
   if (kind === "cell") return byModel(map, series, shareOfCell(series, share, own));
   let sum = null;
-  map.cells.forEach((cell, number) => {
-    if (kind === "all" || cell.row === series) sum = addByModel(sum, byModel(map, number, shareOfCell(number, share, own)));
-  });
+  for (const number of cellsOf(map, kind, series)) sum = addByModel(sum, byModel(map, number, shareOfCell(number, share, own)));
   return sum;
 }
 

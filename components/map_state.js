@@ -14,11 +14,13 @@ function readMap(value) {
   const all = unpacked(value.curves, Float32Array);
   const map = { ...value, steps, curves: {}, rowCurves: {}, totals: {}, rowNumel: new Float64Array(value.rows.length) };
   map.numel = 0;
+  map.rowCells = value.rows.map(() => []);
   map.grid = new Int32Array(value.rows.length * value.columns.length).fill(-1);
   value.cells.forEach((cell, number) => {
     map.numel += cell.numel;
     if (cell.row < 0) return;
     map.rowNumel[cell.row] += cell.numel;
+    map.rowCells[cell.row].push(number);
     map.grid[cell.row * value.columns.length + cell.column] = number;
   });
   MAP_CURVES.forEach((name, place) => {
@@ -50,6 +52,11 @@ function readMap(value) {
     next += cell.count > 1 ? cell.tensors.length : 0;
   }
   return map;
+}
+
+// The cells of a row, or all.
+function cellsOf(map, kind, series) {
+  return kind === "row" ? map.rowCells[series] : map.cells.keys();
 }
 
 // Where a density lies on the grid: between `low` and the step above it; below the grid, counts fall to 0 at 0.
@@ -100,8 +107,8 @@ function lookAt(map, kind, series, share, own = shared.state.own) {
   for (const name of MAP_CURVES) counts[name] = chance[name] = 0;
   if (map.off) counts.off = noOff();
   if (map.byModel) counts.by = () => byModelOf(map, kind, series, share, own);
-  map.cells.forEach((cell, number) => {
-    if (kind === "row" && cell.row !== series) return;
+  for (const number of cellsOf(map, kind, series)) {
+    const cell = map.cells[number];
     const one = lookAt(map, "cell", number, share, own);
     counts.numel += cell.numel;
     if (map.off) addOff(counts.off, one.counts.off);
@@ -109,7 +116,7 @@ function lookAt(map, kind, series, share, own = shared.state.own) {
       counts[name] += one.counts[name];
       chance[name] += cell.numel * one.chance[name];
     }
-  });
+  }
   for (const name of MAP_CURVES) chance[name] /= Math.max(counts.numel, 1);
   return { counts, chance };
 }

@@ -53,11 +53,14 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--layers", type=int, default=80)
     options.add_argument("--modules", type=int, default=12)
+    options.add_argument("--mode", default="Conflict", help="what the map shows, by the words of its switch")
     options.add_argument("--steps", type=int, default=200)
     asked = options.parse_args()
     modules = [MODULES[i] if i < len(MODULES) else f"part{i}.proj{i}" for i in range(asked.modules)]
     names = [f"model.layers.{layer}.{module}.weight" for layer in range(asked.layers) for module in modules]
-    report = made_up_report(["model.embed_tokens.weight", *names, "lm_head.weight"], entries=300)
+    report = made_up_report(
+        ["model.embed_tokens.weight", *names, "lm_head.weight"], entries=300, elections=True
+    )
     with served(lambda: MapState({}, report=report)) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -66,12 +69,13 @@ def main() -> None:
         page.goto(address)
         page.wait_for_selector(".tb-map-plot .main-svg")
         page.wait_for_timeout(1000)
+        page.get_by_role("button", name=asked.mode, exact=True).click()
         page.evaluate(MEASURE, 20)  # warm up
         took = sorted(page.evaluate(MEASURE, asked.steps))
         browser.close()
     p95 = took[int(0.95 * (len(took) - 1))]
     print(
-        f"{asked.layers} layers × {asked.modules} modules, {len(took)} redraws: "
+        f"{asked.layers} layers × {asked.modules} modules, {asked.mode}, {len(took)} redraws: "
         f"median {statistics.median(took):.1f} ms, p95 {p95:.1f} ms"
     )
 
