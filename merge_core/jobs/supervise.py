@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 import merge_core
+from merge_core.jobs.generation import send_off_another_generation
 from merge_core.jobs.lock import worker_lives
 
 LOOK_EVERY = 1.0
@@ -31,6 +32,7 @@ class Supervisor:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="worker-supervisor", daemon=True)
         self._worker: subprocess.Popen[bytes] | None = None
+        self._sent_off = False
 
     def start(self) -> Supervisor:
         """Begin to watch; a worker is up soon after."""
@@ -63,7 +65,12 @@ class Supervisor:
     def _look(self) -> None:
         _sign_of_life(self._root).touch()
         if self._worker is None or self._worker.poll() is not None:
-            self._worker = None if worker_lives(self._root) else _start_worker(self._root)
+            if not worker_lives(self._root):
+                self._worker = _start_worker(self._root)
+            elif (
+                not self._sent_off
+            ):  # once: two servers of different programs must not end each other's for ever
+                self._sent_off = send_off_another_generation(self._root)
 
 
 def server_seen(root: Path) -> float:

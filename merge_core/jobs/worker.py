@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from merge_core.errors import UserError
+from merge_core.jobs.generation import announce
 from merge_core.jobs.heartbeat import Heartbeat
 from merge_core.jobs.job import Job
 from merge_core.jobs.lock import only_worker
@@ -144,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             log.info("another worker is at work in %s", options.root)
             return 0
         try:
+            announce(options.root)
             work(options.root, options.linger)
         except Terminated:
             log.info("told to end")

@@ -20,7 +20,7 @@ import yaml
 from huggingface_hub import ModelCard
 from safetensors.torch import save_file
 
-from merge_core.jobs import Job, JobStore, Supervisor
+from merge_core.jobs import Job, JobStore, Supervisor, generation
 from tests.checkpoints import read_model, write_model
 from tests.tiny_models import bert, write_probe
 
@@ -259,6 +259,23 @@ def test_supervisor_starts_a_new_worker_when_one_is_killed(
             os.kill(pid, signal.SIGKILL)
         until(lambda: workers_of(store.root) - killed, "another worker")
         assert ended(store, store.submit("inspect", "ada", recipe)).state == "done"
+
+
+def test_worker_of_an_earlier_program_makes_way_and_its_job_goes_on(
+    store: JobStore, start: Start, recipe: str, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(
+        HERE / "slow_worker.py", store.root / "notes", 0.05
+    )  # its command line names no worker: announced by hand
+    job = store.submit("merge", "ada", recipe)
+    until(lambda: (store.root / "worker.json").exists(), "the worker's announcement")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    first = json.loads((store.root / "worker.json").read_text())
+    monkeypatch.setattr(generation, "_is_worker", lambda pid: True)
+    with Supervisor(store.root):
+        until(lambda: json.loads((store.root / "worker.json").read_text())[0] != first[0], "another worker")
+        assert weights(store, ended(store, job)) == undisturbed
+        assert now(store, job).attempts == 1  # giving it back was not the job's fault
 
 
 def test_two_servers_share_one_worker(store: JobStore, start: Start, recipe: str) -> None:
