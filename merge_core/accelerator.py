@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from merge_core.budget import Budget
-from merge_core.checkpoint.mapped import STORED_AS
+from merge_core.checkpoint.weight_file import STORED_AS
 from merge_core.errors import UserError
 from merge_core.kernels import on_torch
 from merge_core.kernels.dtypes import INFINITE
@@ -109,18 +109,15 @@ class TorchReader(VectorReader):
         for row, spec in enumerate(rows.specs):
             width = STORED_AS[spec.dtype].itemsize
             adapted = rows.deltas[row] is not None
+            size = (stop - start) * (4 if adapted else width)
+            host = torch.empty(size, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
             if adapted:
-                raw = self._copy(piece.tensor, row, start, stop).view(np.uint8)
+                host.numpy()[:] = self._copy(piece.tensor, row, start, stop).view(np.uint8)
             else:
-                raw = rows.files[row].entries(
-                    spec.offset + start * width, (stop - start) * width, np.dtype(np.uint8)
-                )
-            host = torch.empty(raw.size, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
-            host.numpy()[:] = raw
+                rows.files[row].read_into(memoryview(host.numpy()), spec.offset + start * width)
             sent.append(
                 host.to(self._device, non_blocking=True).view(VIEWED_AS["F32" if adapted else spec.dtype])
             )
-        rows.release(start, stop)
         return sent
 
     def _chunk(self, piece: Piece, start: int, sent: list[Any]) -> Chunk:

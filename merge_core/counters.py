@@ -15,7 +15,8 @@ Each = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 BEFORE_FOLDING = 1 << 31  # entries; up to here no 32-bit counter can overflow
 
-_rooms = threading.local()  # each thread's tables, kept from scope to scope: fresh memory would be cleared twice
+# Each thread's tables, kept from scope to scope: fresh memory would be cleared twice.
+_rooms = threading.local()
 
 
 class Counters:

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +20,17 @@ import numpy as np
 
 from merge_core.budget import Budget, divide
 from merge_core.errors import UserError
+from merge_core.guess import Counted, guess_thresholds, guessed_chunks, settle
 from merge_core.kernels import dtypes
 from merge_core.kernels.vectors import add_to_base
 from merge_core.known import WHOLE_MODEL, KnownThresholds
+from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.output import OutputFolder
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import write_recipe
 from merge_core.recipe.published import published_recipe
+from merge_core.thresholds import Ranking
 from merge_core.trim import ScopeTrim, measure_trim, trimmed_segments
 from merge_core.vectors import Piece, VectorReader, pieces_of
 
@@ -163,6 +166,7 @@ class _Work:
         self.total = sum(p.size for p in pieces)
         self.finished = sum(p.size for p in pieces if p in output.done)
         self._at_start = self.finished
+        self._done = set(output.done)
         budget = divide(memory, threads, len(plan.models) + 1)
         self._reader = _reader(plan, budget, device)
         self._known = KnownThresholds(known, plan)
@@ -173,9 +177,7 @@ class _Work:
         try:
             merged = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is not None]
             copied = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is None]
-            self._pool.each(
-                self._copy, [p for i, t in copied for p in pieces_of(i, t) if p not in self._output.done]
-            )
+            self._pool.each(self._copy, self._left([p for i, t in copied for p in pieces_of(i, t)]))
             whole = [(i, t) for i, t in merged if (rule := self._plan.trim(t)) and rule.scope == "model"]
             if whole:
                 self._merge_whole_model(whole)
@@ -185,6 +187,14 @@ class _Work:
         finally:
             self._pool.close()
 
+    def require_unchanged(self) -> None:
+        """Make sure that no input was written to meanwhile.
+
+        Raises:
+            UserError: one was.
+        """
+        self._reader.require_unchanged()
+
     def save(self) -> None:
         """Keep what was measured."""
         self._known.save()
@@ -193,13 +203,12 @@ class _Work:
         rule = self._plan.trim(tensors[0][1])
         assert rule is not None
         scope = [p for i, t in tensors if t.counted for p in pieces_of(i, t)]
-        left = [p for i, t in tensors for p in pieces_of(i, t) if p not in self._output.done]
-        if not left:
-            return
-        self._message = "ranking magnitudes over the whole model"
-        trim = measure_trim(rule, self._reader, scope, self._pool.each, self._known, WHOLE_MODEL)
-        trim.before.update(self._tied_copies(tensors, trim))
-        self._pool.each(lambda p: self._combine(p, trim), left)
+        pieces = [p for i, t in tensors for p in pieces_of(i, t)]
+        if self._left(pieces):
+            self._message = "ranking magnitudes over the whole model"
+            trim = self._trim(rule, scope, self._pool.each, WHOLE_MODEL)
+            trim.before.update(self._tied_copies(tensors, trim))
+            self._pool.each(lambda p: self._combine(p, trim), self._left(pieces))
 
     def _tied_copies(self, tensors: list[tuple[int, TensorPlan]], trim: ScopeTrim) -> dict[Piece, list[int]]:
         """A stored copy of a tied tensor is cut where the tensor it copies is."""
@@ -223,18 +232,58 @@ class _Work:
     def _merge_tensor(self, number: int, each: Any) -> None:
         tensor = self._plan.tensors[number]
         pieces = pieces_of(number, tensor)
-        left = [p for p in pieces if p not in self._output.done]
-        if left:
-            rule = self._plan.trim(tensor)
-            if rule is None:
-                each(lambda p: self._combine(p, None), left)
-                return
-            with self._reader.kept(number):  # read twice: to find the thresholds, then to merge
-                trim = measure_trim(rule, self._reader, pieces, each, self._known, number)
-                each(lambda p: self._combine(p, trim), left)
+        if not self._left(pieces):
+            return
+        rule = self._plan.trim(tensor)
+        trim = None if rule is None else self._trim(rule, pieces, each, number)
+        each(lambda p: self._combine(p, trim), self._left(pieces))
+
+    def _left(self, pieces: Sequence[Piece]) -> list[Piece]:
+        return [p for p in pieces if p not in self._done]
+
+    def _trim(self, rule: TrimRule, pieces: Sequence[Piece], each: Any, scope: int) -> ScopeTrim:
+        """What the trim leaves of a scope; measuring it may have merged all of the scope's pieces on the way."""
+        ranking = Ranking(rule, self._reader, pieces, self._known, scope)
+        return self._merge_by_guess(ranking, each) or measure_trim(ranking, each)
+
+    def _merge_by_guess(self, ranking: Ranking, each: Any) -> ScopeTrim | None:
+        """Merge a scope in one sweep, see `merge_core.guess`; None where that must not or cannot be."""
+        pieces, rule = ranking.pieces, ranking.rule
+        fresh = not any(p in self._done for p in pieces)
+        simple = rule.votes is None and not rule.moments and self._reader.on_processor is self._reader
+        guess = guess_thresholds(ranking) if fresh and simple else None
+        if guess is None:
+            return None
+
+        def merge_and_count(piece: Piece) -> list[Counted]:
+            counts: list[Counted] = []
+            self._compute(
+                piece,
+                ((c.base, c.vectors, t) for c, t in guessed_chunks(guess, self._reader, piece, counts)),
+            )
+            self._advance(piece.size)
+            return counts
+
+        settled = settle(guess, ranking, each(merge_and_count, pieces))
+        if settled is None:
+            self._advance(-ranking.entries)
+            return None
+        trim, again = settled
+        for model, threshold in enumerate(trim.thresholds):
+            ranking.learn(model, threshold)
+        each(lambda p: self._compute(p, _segments(trim, self._reader, p)), again)
+        for piece in pieces:
+            self._finish(piece)
+        return trim
 
     def _combine(self, piece: Piece, trim: ScopeTrim | None) -> None:
-        """Compute and write one piece."""
+        """Compute and write one piece, and have done with it."""
+        self._compute(piece, _segments(trim, self._reader, piece))
+        self._advance(piece.size)
+        self._finish(piece)
+
+    def _compute(self, piece: Piece, segments: Iterable[tuple[Array | None, Array, Trimmed | None]]) -> None:
+        """Compute and write consecutive runs of a piece: (base's entries or None, vectors, how they are trimmed)."""
         tensor = self._plan.tensors[piece.tensor]
         function = self._plan.method.function
         settings = tensor.settings or {}
@@ -245,8 +294,9 @@ class _Work:
         filled = 0
         position = tensor.offset + piece.start * itemsize
         self._message = tensor.name
-        for base, merged in self._merged(piece, trim, function, settings):
-            merged = _applied(base, merged)
+        for base, vectors, trimmed in segments:
+            told = settings if trimmed is None else {**settings, "trimmed": trimmed}
+            merged = _applied(base, function(vectors, **told))
             n = merged.size
             if filled + n > room.size:
                 self._output.write(tensor.shard, position, room[:filled])
@@ -258,30 +308,24 @@ class _Work:
             filled += n
         if filled:
             self._output.write(tensor.shard, position, room[:filled])
-        self._output.finish(piece, piece.size * itemsize)
-        with self._count_lock:
-            self.finished += piece.size
 
-    def _merged(
-        self, piece: Piece, trim: ScopeTrim | None, function: Any, settings: Any
-    ) -> Iterator[tuple[Array | None, Array]]:
-        """(base's entries or None, merged entries) of consecutive runs of a piece."""
-        if trim is None:
-            for chunk in self._reader.chunks(piece):
-                yield chunk.base, function(chunk.vectors, **settings)
-            return
-        for chunk, start, vectors, trimmed in trimmed_segments(trim, self._reader, piece):
-            base = None if chunk.base is None else chunk.base[start : start + vectors.shape[1]]
-            yield base, function(vectors, trimmed=trimmed, **settings)
+    def _advance(self, entries: int) -> None:
+        with self._count_lock:
+            self.finished += entries
+
+    def _finish(self, piece: Piece) -> None:
+        self._done.add(piece)
+        self._output.finish(piece, piece.size * FLOATS[self._plan.tensors[piece.tensor].dtype])
 
     def _copy(self, piece: Piece) -> None:
         tensor = self._plan.tensors[piece.tensor]
-        raw = self._reader.raw(self._plan.template, tensor.sources[0])
         if piece.start == 0:  # a copied tensor is written whole, with its first piece
-            self._output.write(tensor.shard, tensor.offset, raw)
+            position = tensor.offset
+            for part in self._reader.raw(self._plan.template, tensor.sources[0]):
+                self._output.write(tensor.shard, position, part)
+                position += part.size
         self._output.finish(piece, tensor.nbytes if piece.start == 0 else 0)
-        with self._count_lock:
-            self.finished += piece.size
+        self._advance(piece.size)
 
     def _check(self) -> None:
         if self._pool.stop.is_set() or (self._cancelled is not None and self._cancelled()):
@@ -317,6 +361,19 @@ def _applied(base: Any, merged: Any) -> Array:
     applied = merged if base is None else on_torch.add_to_base(base, merged)
     found: Array = applied.cpu().numpy()
     return found
+
+
+def _segments(
+    trim: ScopeTrim | None, reader: VectorReader, piece: Piece
+) -> Iterator[tuple[Array | None, Array, Trimmed | None]]:
+    """(base's entries or None, vectors, how they are trimmed or None) of consecutive runs of a piece."""
+    if trim is None:
+        for chunk in reader.chunks(piece):
+            yield chunk.base, chunk.vectors, None
+        return
+    for chunk, start, vectors, trimmed in trimmed_segments(trim, reader, piece):
+        base = None if chunk.base is None else chunk.base[start : start + vectors.shape[1]]
+        yield base, vectors, trimmed
 
 
 _NARROW: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.uint16, "BF16": np.uint16}

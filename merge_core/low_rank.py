@@ -10,7 +10,7 @@ import numpy as np
 
 from merge_core.checkpoint import Checkpoint, TensorSpec
 from merge_core.checkpoint.checkpoint import LowRank
-from merge_core.checkpoint.mapped import STORED_AS
+from merge_core.checkpoint.weight_file import STORED_AS
 from merge_core.kernels.dtypes import widen_bf16, widen_f16
 from merge_core.kernels.low_rank import add_low_rank
 

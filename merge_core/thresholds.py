@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,8 +31,8 @@ Each = Callable[[Callable[[Piece], Result], Sequence[Piece]], list[Result]]
 PATTERNS = int(MAGNITUDE) + 1  # magnitudes of float32, infinities and NaNs included
 SMALL_SCOPE = 1 << 16  # entries; below this a sample is not worth its while …
 FEW_BINS = 1 << 11  # … and a further pass costs less than clearing many counters
-SAMPLE_STRIP = 64
-MOST_STRIPS = 512
+SAMPLE_STRIP = 128
+MOST_STRIPS = 256
 NONE_KEPT = np.uint32(MAGNITUDE)  # above every finite magnitude
 
 
@@ -69,42 +70,72 @@ def _bracket(low: int, end: int, bins: int) -> _Bracket:
     return _Bracket(low, shift, -(-(end - low) >> shift))
 
 
-def find_thresholds(
-    rule: TrimRule,
-    reader: VectorReader,
-    pieces: Sequence[Piece],
-    each: Each[Any],
-    known: KnownThresholds,
-    scope: int,
-) -> list[Threshold]:
-    """The threshold of every model over the scope made of `pieces`.
+class Ranking:
+    """The search for the threshold of every model over a scope.
 
     Args:
         rule: how many entries a model keeps.
         reader: reads the pieces.
         pieces: the whole scope, in index order.
-        each: runs a function over pieces.
         known, scope: where thresholds of this scope are looked up first, and kept.
     """
-    entries = sum(p.size for p in pieces)
-    wanted = [min(entries, rule.kept(entries, float(q))) for q in rule.density]
-    found = [_trivial(k, entries) or known.get(m, scope, k) for m, k in enumerate(wanted)]
-    bins = reader.budget.bins if entries > SMALL_SCOPE else FEW_BINS
-    brackets = {m: _bracket(0, PATTERNS, bins) for m, f in enumerate(found) if f is None}
-    if brackets and entries > SMALL_SCOPE:
-        brackets = _guess(brackets, wanted, entries, reader, pieces, bins)
-    while brackets:
-        counts = _count(brackets, reader, pieces, each)
-        for m, (above, counted) in counts.items():
-            answer = _narrow(wanted[m], brackets[m], above, counted, bins)
-            if isinstance(answer, Threshold):
-                found[m] = answer
-                known.add(m, scope, {wanted[m]: answer})
-                del brackets[m]
-            else:
-                brackets[m] = answer
-    thresholds = [f for f in found if f is not None]
-    return [replace(t, equal_kept=t.equal) for t in thresholds] if rule.keep_equal else thresholds
+
+    def __init__(
+        self,
+        rule: TrimRule,
+        reader: VectorReader,
+        pieces: Sequence[Piece],
+        known: KnownThresholds,
+        scope: int,
+    ) -> None:
+        self.rule = rule
+        self.reader = reader
+        self.pieces = pieces
+        self.entries = sum(p.size for p in pieces)
+        self.wanted = [min(self.entries, rule.kept(self.entries, float(q))) for q in rule.density]
+        self._known = known
+        self._scope = scope
+        self._found = [_trivial(k, self.entries) or known.get(m, scope, k) for m, k in enumerate(self.wanted)]
+
+    @property
+    def any_known(self) -> bool:
+        """Whether the threshold of some model needs no search."""
+        return any(found is not None for found in self._found)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the scope is large enough for a sample to be worth its while."""
+        return self.entries > SMALL_SCOPE
+
+    @cached_property
+    def sample(self) -> Array:
+        """Bit patterns of magnitudes from all over the scope, rising: uint32 [models, n]."""
+        found = _sample(self.entries, self.reader.on_processor, self.pieces)
+        found.sort(axis=1)
+        return found
+
+    def learn(self, model: int, threshold: Threshold) -> None:
+        """Note the threshold of one model, for this scope and for later merges."""
+        self._found[model] = threshold
+        self._known.add(model, self._scope, {self.wanted[model]: threshold})
+
+    def find(self, each: Each[Any]) -> list[Threshold]:
+        """The threshold of every model; `each` runs a function over pieces."""
+        bins = self.reader.budget.bins if self.sampled else FEW_BINS
+        brackets = {m: _bracket(0, PATTERNS, bins) for m, f in enumerate(self._found) if f is None}
+        if brackets and self.sampled:
+            brackets = {m: _likely(self.sample[m], self.wanted[m] / self.entries, bins) for m in brackets}
+        while brackets:
+            counts = _count(brackets, self.reader, self.pieces, each)
+            for m, (above, counted) in counts.items():
+                answer = _narrow(self.wanted[m], brackets[m], above, counted, bins)
+                if isinstance(answer, Threshold):
+                    self.learn(m, answer)
+                    del brackets[m]
+                else:
+                    brackets[m] = answer
+        thresholds = [f for f in self._found if f is not None]
+        return [replace(t, equal_kept=t.equal) for t in thresholds] if self.rule.keep_equal else thresholds
 
 
 def _count(
@@ -134,34 +165,21 @@ def _trivial(kept: int, entries: int) -> Threshold | None:
     return Threshold(0, 0, 0) if kept >= entries else None
 
 
-def _guess(
-    brackets: dict[int, _Bracket],
-    wanted: list[int],
-    entries: int,
-    reader: VectorReader,
-    pieces: Sequence[Piece],
-    bins: int,
-) -> dict[int, _Bracket]:
-    """Brackets in which the thresholds lie with near certainty, from a fixed sample of the scope."""
-    samples = _sample(entries, reader, pieces)
-    guessed = {}
-    for m in brackets:
-        size = samples.shape[1]
-        share = wanted[m] / entries
-        # Six standard deviations of a binomial count: neighbours within a strip are not independent.
-        slack = 6 * math.sqrt(size * share * (1 - share)) + 8
-        first = size - 1 - int(share * size - slack)
-        last = size - 1 - int(share * size + slack)
-        ordered = np.partition(samples[m], [max(0, last), min(first, size - 1)])
-        high = int(ordered[first]) if first < size else PATTERNS - 1
-        low = int(ordered[last]) if last >= 0 else 0
-        guessed[m] = _bracket(low, high + 1, bins)
-    return guessed
+def _likely(ordered: Array, share: float, bins: int) -> _Bracket:
+    """The bracket in which the threshold that keeps `share` lies with near certainty, from a sample in rising order."""
+    size = ordered.size
+    # Six standard deviations of a binomial count: neighbours within a strip are not independent.
+    slack = 6 * math.sqrt(size * share * (1 - share)) + 8
+    first = size - 1 - int(share * size - slack)
+    last = size - 1 - int(share * size + slack)
+    high = int(ordered[first]) if first < size else PATTERNS - 1
+    low = int(ordered[last]) if last >= 0 else 0
+    return _bracket(low, high + 1, bins)
 
 
 def _sample(entries: int, reader: VectorReader, pieces: Sequence[Piece]) -> Array:
     """Bit patterns of magnitudes, uint32 [models, n], of strips that are spread evenly over the scope."""
-    strips = min(MOST_STRIPS, entries >> 10)
+    strips = max(1, min(MOST_STRIPS, entries >> 11))
     places = ((np.arange(strips) + 0.5) * (entries / strips)).astype(np.int64)
     taken = []
     seen = 0

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from merge_core.kernels import moments, rank
-from merge_core.methods.trimming import Trimmed, TrimRule
-from merge_core.thresholds import Each, Threshold, find_thresholds
+from merge_core.methods.trimming import Trimmed
+from merge_core.thresholds import Each, Ranking, Threshold
 from merge_core.vectors import Chunk, Piece, VectorReader
-
-if TYPE_CHECKING:
-    from merge_core.known import KnownThresholds
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -100,20 +97,19 @@ class ScopeTrim:
     trimmed: Trimmed
 
 
-def measure_trim(
-    rule: TrimRule,
-    reader: VectorReader,
-    pieces: Sequence[Piece],
-    each: Each[Any],
-    known: KnownThresholds,
-    scope: int,
-) -> ScopeTrim:
-    """Measure everything that `rule` asks for over the scope made of `pieces`; arguments as `find_thresholds`."""
-    thresholds = find_thresholds(rule, reader, pieces, each, known, scope)
+def untold(patterns: Array) -> Trimmed:
+    """What a method is told where its rule asks for thresholds alone: uint32 [models]."""
+    zero = np.zeros(patterns.size)
+    return Trimmed(patterns, zero, zero, zero)
+
+
+def measure_trim(ranking: Ranking, each: Each[Any]) -> ScopeTrim:
+    """Measure everything that a rule asks for over a scope; `each` runs a function over pieces."""
+    rule, reader, pieces = ranking.rule, ranking.reader, ranking.pieces
+    thresholds = ranking.find(each)
     before = dict(zip(pieces, equals_before(thresholds, reader, pieces, each), strict=True))
-    zero = np.zeros(len(thresholds))
     patterns = np.array([t.pattern for t in thresholds], np.uint32)
-    trim = ScopeTrim(tuple(thresholds), before, Trimmed(patterns, zero, zero, zero))
+    trim = ScopeTrim(tuple(thresholds), before, untold(patterns))
     if rule.moments:
         trim = replace(trim, trimmed=_moments(trim, reader.on_processor, pieces, each))
     if rule.votes is not None:

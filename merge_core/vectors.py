@@ -1,13 +1,13 @@
 """A merge's inputs as float32: weights, or task vectors (fine-tune minus base), formed where they are needed.
 
-Nothing is kept: a chunk fits the second-level cache, and forming it again costs less than writing it to memory would.
+Nothing is kept: a chunk is read into memory that fits the second-level cache, and reading and forming it again costs
+less than writing it to memory would.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 from merge_core.budget import Budget
 from merge_core.checkpoint import Checkpoint, TensorSpec
 from merge_core.checkpoint.checkpoint import LowRank
-from merge_core.checkpoint.mapped import STORED_AS, MappedFile
+from merge_core.checkpoint.weight_file import STORED_AS, WeightFile
 from merge_core.errors import UserError
 from merge_core.kernels import rank
 from merge_core.kernels.dtypes import INFINITE, MAGNITUDE
@@ -33,8 +33,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK = 1 << 16  # entries a method is given at a time; fewer would cost more calls than they save misses
 PIECE = 1 << 25  # most entries that one thread takes at a time; a piece is the unit of resumption
-COPIED = 1 << 18  # most entries copied at a time, where some must be: a copy that leaves the cache costs double
-SAMPLED_BETWEEN_RELEASES = 64  # strips; around each, the system maps a neighbourhood of each model's file
+COPIED = 1 << 20  # bytes of a tensor that is copied as it is, at a time
+APART = 4096 + 128  # bytes between rows' rooms beyond their size: alike addresses would crowd out each other
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Span:
     """Entries start … stop − 1 of one tensor of every model, as the kernels are told where they lie.
 
     Args:
-        address, stored, based: see `kernels.vectors.form_vectors`. Valid until the next span.
+        address, stored, based: see `kernels.vectors.form_vectors`. Valid until the thread's next span.
         start, stop: which entries.
     """
 
@@ -94,22 +94,20 @@ class Chunk:
 class _Rows:
     """Where a tensor's rows lie: every model's, then the base's.
 
-    `copied` are the rows that kernels cannot read where they lie: unaligned ones, and those that an adapter changes,
-    whose deltas are not None.
+    Args:
+        specs, files: per row.
+        deltas: per row, what an adapter adds to it, or None.
+        widths: int64 [rows], bytes of an entry as kernels are given it.
+        stored: int64 [rows], as what: float32 where an adapter adds to it.
+        based: whether there is a base.
     """
 
     specs: tuple[TensorSpec, ...]
-    files: tuple[MappedFile, ...]
+    files: tuple[WeightFile, ...]
     deltas: tuple[LowRank | None, ...]
-    address: Array
+    widths: Array
     stored: Array
-    copied: tuple[int, ...]
-
-    def release(self, start: int, stop: int) -> None:
-        """Give back the memory that entries start … stop − 1 are mapped to."""
-        for file, spec in zip(self.files, self.specs, strict=True):
-            width = STORED_AS[spec.dtype].itemsize
-            file.release(spec.offset + start * width, (stop - start) * width)
+    based: bool
 
 
 class VectorReader:
@@ -123,25 +121,10 @@ class VectorReader:
     def __init__(self, plan: MergePlan, budget: Budget) -> None:
         self._plan = plan
         self.budget = budget
-        self._files: dict[Path, MappedFile] = {}
+        self._files: dict[Path, WeightFile] = {}
         self._rows: dict[int, _Rows] = {}
         self._lock = threading.Lock()
         self._scratch = threading.local()
-        self._kept: set[int] = set()
-
-    @contextmanager
-    def kept(self, number: int) -> Iterator[None]:
-        """Leave what is read of tensor `number` mapped until this ends, if it fits the budget."""
-        rows = self._rows_of(number)
-        if sum(spec.nbytes for spec in rows.specs) > self.budget.kept:
-            yield
-            return
-        self._kept.add(number)
-        try:
-            yield
-        finally:
-            self._kept.discard(number)
-            rows.release(0, self._plan.tensors[number].numel)
 
     @property
     def largest_chunk(self) -> int:
@@ -149,21 +132,18 @@ class VectorReader:
         return CHUNK
 
     def spans(self, piece: Piece) -> Iterator[Span]:
-        """The spans of `piece`, in order; each is in memory from when it is read to when the next one is asked for."""
+        """The spans of `piece`, in order, each of at most CHUNK entries.
+
+        Raises:
+            UserError: a file has become shorter than its header says.
+        """
         rows = self._rows_of(piece.tensor)
-        based = self._plan.tensors[piece.tensor].base is not None
-        size = min(self.budget.span, COPIED) if rows.copied else self.budget.span
-        for start in range(piece.start, piece.stop, size):
-            stop = min(start + size, piece.stop)
-            address, copies = rows.address, []
-            if rows.copied:
-                address = address.copy()
-                for row in rows.copied:
-                    copies.append(self._copy(piece.tensor, row, start, stop))
-                    address[row] = copies[-1].ctypes.data - start * copies[-1].itemsize
-            yield Span(address, rows.stored, based, start, stop)
-            if piece.tensor not in self._kept:
-                rows.release(start, stop)
+        parts, first = self._rooms(rows, CHUNK)
+        for start in range(piece.start, piece.stop, CHUNK):
+            stop = min(start + CHUNK, piece.stop)
+            for row, part in enumerate(parts):
+                self._fill(part, piece.tensor, row, start, stop)
+            yield Span(first - rows.widths * start, rows.stored, rows.based, start, stop)
 
     def chunks(self, piece: Piece) -> Iterator[Chunk]:
         """The chunks of `piece`, in order.
@@ -172,14 +152,12 @@ class VectorReader:
             UserError: an entry is infinite or not a number, or a difference overflows float32.
         """
         for span in self.spans(piece):
-            rows = span.address.size
+            rows, n = span.address.size, span.stop - span.start
             models = rows - span.based
-            for start in range(span.start, span.stop, CHUNK):
-                n = min(CHUNK, span.stop - start)
-                values = self._room(rows * n).reshape(rows, n)
-                top = form_vectors(span.address, span.stored, span.based, start, n, values)
-                self.require_finite(top, piece.tensor, start, start + n)
-                yield Chunk(start, values[models] if span.based else None, values[:models])
+            values = self._room("formed", rows * n, np.dtype(np.float32)).reshape(rows, n)
+            top = form_vectors(span.address, span.stored, span.based, span.start, n, values)
+            self.require_finite(top, piece.tensor, span.start, span.stop)
+            yield Chunk(span.start, values[models] if span.based else None, values[:models])
 
     @property
     def on_processor(self) -> VectorReader:
@@ -220,22 +198,15 @@ class VectorReader:
             UserError: as `chunks`.
         """
         rows = self._rows_of(piece.tensor)
-        based = self._plan.tensors[piece.tensor].base is not None
-        out = np.empty((rows.address.size - based, starts.size * strip), np.uint32)
-        if rows.copied:
+        size = starts.size * strip
+        parts, first = self._rooms(rows, size)
+        for row, (part, width) in enumerate(zip(parts, rows.widths.tolist(), strict=True)):
             for at, start in enumerate(starts.tolist()):
-                (chunk,) = self.chunks(Piece(piece.tensor, start, start + strip))
-                out[:, at * strip : (at + 1) * strip] = chunk.vectors.view(np.uint32) & MAGNITUDE
-            return out
-        for at in range(0, starts.size, SAMPLED_BETWEEN_RELEASES):
-            group = starts[at : at + SAMPLED_BETWEEN_RELEASES]
-            part = np.empty((len(out), group.size * strip), np.uint32)
-            top = rank.scan_sample(rows.address, rows.stored, based, group, strip, part)
-            if piece.tensor not in self._kept:
-                rows.release(int(group[0]), int(group[-1]) + strip)
-            self.require_finite(top, piece.tensor, piece.start, piece.stop)
-            out[:, at * strip : at * strip + part.shape[1]] = part
-        return out
+                self._fill(part[at * strip * width :], piece.tensor, row, start, start + strip)
+        values = np.empty((len(parts), size), np.float32)
+        top = form_vectors(first, rows.stored, rows.based, 0, size, values)
+        self.require_finite(top, piece.tensor, piece.start, piece.stop)
+        return values[: len(parts) - rows.based].view(np.uint32) & MAGNITUDE
 
     def require_finite(self, top: int, number: int, start: int, stop: int) -> None:
         """Raise the error for what made a kernel answer `top` over entries start … stop − 1 of tensor `number`.
@@ -259,9 +230,38 @@ class VectorReader:
             "One of the models is damaged: download it again or pick another one.",
         )
 
-    def raw(self, owner: Checkpoint, spec: TensorSpec) -> Array:
-        """The stored bytes of one tensor, uint8 [nbytes]."""
-        return self._file(owner, spec).entries(spec.offset, spec.nbytes, np.dtype(np.uint8))
+    def raw(self, owner: Checkpoint, spec: TensorSpec) -> Iterator[Array]:
+        """The stored bytes of one tensor, uint8, in parts."""
+        for start in range(0, spec.nbytes, COPIED):
+            size = min(COPIED, spec.nbytes - start)
+            yield self._file(owner, spec).entries(spec.offset + start, size, np.dtype(np.uint8))
+
+    def require_unchanged(self) -> None:
+        """Make sure that what was read is what the files still say.
+
+        Raises:
+            UserError: a file was written to meanwhile.
+        """
+        for file in self._files.values():
+            file.require_unchanged()
+
+    def _fill(self, room: memoryview, number: int, row: int, start: int, stop: int) -> None:
+        """Write a row's entries start … stop − 1 to the front of `room`, as kernels are given them."""
+        rows = self._rows_of(number)
+        spec = rows.specs[row]
+        if rows.deltas[row] is None:
+            width = STORED_AS[spec.dtype].itemsize
+            rows.files[row].read_into(room[: (stop - start) * width], spec.offset + start * width)
+        else:
+            room[: (stop - start) * 4] = self._copy(number, row, start, stop).data.cast("B")
+
+    def _rooms(self, rows: _Rows, entries: int) -> tuple[list[memoryview], Array]:
+        """This thread's memory for so many entries of each row, and where each row's lies: int64 [rows]."""
+        sizes = -(-rows.widths * entries // 64) * 64 + APART
+        ends = np.cumsum(sizes)
+        room = self._room("stored", int(ends[-1]), np.dtype(np.uint8))
+        parts = [room[end - size : end].data for size, end in zip(sizes, ends, strict=True)]
+        return parts, room.ctypes.data + ends - sizes
 
     def _copy(self, number: int, row: int, start: int, stop: int) -> Array:
         """A row's entries start … stop − 1 as they are stored; as float32 where an adapter changes them."""
@@ -270,7 +270,7 @@ class VectorReader:
         owner = self._owners(self._plan.tensors[number])[row]
         entries = self._entries(owner, spec, start, stop)
         if delta is None:
-            return entries.copy()
+            return entries
         values = widened(spec, entries)
         add_delta(owner, spec, delta, start, values, self._entries)
         return values
@@ -279,10 +279,12 @@ class VectorReader:
         stored = STORED_AS[spec.dtype]
         return self._file(owner, spec).entries(spec.offset + start * stored.itemsize, stop - start, stored)
 
-    def _room(self, size: int) -> Array:
-        room = getattr(self._scratch, "room", None)
+    def _room(self, name: str, size: int, dtype: np.dtype[Any]) -> Array:
+        """This thread's memory of that name."""
+        room: Array | None = getattr(self._scratch, name, None)
         if room is None or room.size < size:
-            room = self._scratch.room = np.empty(size, np.float32)
+            room = np.empty(size, dtype)
+            setattr(self._scratch, name, room)
         return room[:size]
 
     def _owners(self, tensor: TensorPlan) -> tuple[Checkpoint, ...]:
@@ -295,25 +297,23 @@ class VectorReader:
             owned = list(zip(self._owners(tensor), specs, strict=True))
             files = tuple(self._file(o, s) for o, s in owned)
             deltas = tuple(delta_of(o, s) for o, s in owned)
-            kinds = ["F32" if delta else spec.dtype for delta, spec in zip(deltas, specs, strict=True)]
-            address = np.array([f.address(s.offset) for f, s in zip(files, specs, strict=True)], np.int64)
-            widths = np.array([STORED_AS[s.dtype].itemsize for s in specs])
+            kept_as = ["F32" if delta else spec.dtype for delta, spec in zip(deltas, specs, strict=True)]
             self._rows[number] = _Rows(
                 specs=specs,
                 files=files,
                 deltas=deltas,
-                address=address,
-                stored=np.array([STORED[kind] for kind in kinds], np.int64),
-                copied=tuple(r for r, delta in enumerate(deltas) if delta or address[r] % widths[r]),
+                widths=np.array([STORED_AS[kind].itemsize for kind in kept_as], np.int64),
+                stored=np.array([STORED[kind] for kind in kept_as], np.int64),
+                based=tensor.base is not None,
             )
         return self._rows[number]
 
-    def _file(self, owner: Checkpoint, spec: TensorSpec) -> MappedFile:
+    def _file(self, owner: Checkpoint, spec: TensorSpec) -> WeightFile:
         path = owner.path(spec)
         with self._lock:
             if path not in self._files:
                 last = max(s.offset + s.nbytes for s in owner.specs.values() if s.file == spec.file)
-                self._files[path] = MappedFile(path, last)
+                self._files[path] = WeightFile(path, last)
             return self._files[path]
 
 

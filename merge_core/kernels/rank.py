@@ -109,27 +109,6 @@ def scan_equals(address, stored, based, start, stop, pattern, found):  # type: i
     return top
 
 
-@kernel
-def scan_sample(address, stored, based, starts, strip, out):  # type: ignore[no-untyped-def]
-    """The magnitudes' bit patterns of a few strips of entries; answers as `form_vectors` does.
-
-    Args:
-        address, stored, based: as for `form_vectors`.
-        starts: int64 [k], where each strip starts.
-        strip: entries in each.
-        out: uint32 [models, k·strip], written.
-    """
-    rows = np.empty((address.size, strip), np.float32)
-    bits = rows.view(np.uint32)
-    top = np.uint32(0)
-    for k in range(starts.size):
-        top = max(top, form_vectors(address, stored, based, starts[k], strip, rows))
-        for m in range(out.shape[0]):
-            for i in range(strip):
-                out[m, k * strip + i] = bits[m, i] & MAGNITUDE
-    return top
-
-
 def count_equal_plain(values: Array, pattern: int) -> int:
     """Numpy's meaning of `count_equal`."""
     return int(np.count_nonzero((values.view(np.uint32) & MAGNITUDE) == pattern))
@@ -144,6 +123,34 @@ def count_equal(values, pattern):  # type: ignore[no-untyped-def]
     for i in range(bits.size):
         found += np.uint32((bits[i] & MAGNITUDE) == wanted)
     return found
+
+
+def count_around_plain(vectors: Array, pattern: Array, found: Array) -> None:
+    """Numpy's meaning of `count_around`."""
+    magnitudes = vectors.view(np.uint32) & MAGNITUDE
+    found[0] += np.count_nonzero(magnitudes > pattern[:, None], axis=1)
+    found[1] += np.count_nonzero(magnitudes == pattern[:, None], axis=1)
+
+
+@kernel
+def count_around(vectors, pattern, found):  # type: ignore[no-untyped-def]
+    """Per row of float32 [models, n], how many magnitudes lie above a bit pattern, and how many have it.
+
+    Args:
+        vectors: float32 [models, n].
+        pattern: uint32 [models].
+        found: int64 [2, models], added to: row 0 above, row 1 equal.
+    """
+    for m in range(pattern.size):
+        bits = vectors[m].view(np.uint32)
+        wanted = pattern[m]
+        above = np.uint32(0)
+        equal = np.uint32(0)
+        for i in range(bits.size):
+            above += np.uint32((bits[i] & MAGNITUDE) > wanted)
+            equal += np.uint32((bits[i] & MAGNITUDE) == wanted)
+        found[0, m] += above
+        found[1, m] += equal
 
 
 def nth_equal_plain(values: Array, pattern: int, n: int) -> int:

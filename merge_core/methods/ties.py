@@ -174,8 +174,10 @@ def trim_rule(
 
 def _stretch(rescale: bool, trimmed: Trimmed) -> Vectors:
     """float64 [models]: restores each task vector's L1 norm after the trim, if asked."""
+    if not rescale:
+        return np.ones_like(trimmed.kept_mass)
     kept = np.where(trimmed.kept_mass > 0, trimmed.kept_mass, 1.0)
-    return np.where(trimmed.kept_mass > 0, trimmed.mass / kept, 1.0) if rescale else np.ones_like(kept)
+    return np.where(trimmed.kept_mass > 0, trimmed.mass / kept, 1.0)
 
 
 def _ballot(vote: str, value: Vectors, trimmed: Trimmed) -> Vectors:

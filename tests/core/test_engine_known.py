@@ -16,6 +16,7 @@ from merge_core.interference import inspect
 from merge_core.kernels import rank
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.vectors import VectorReader
 from tests.checkpoints import read_model, write_model
 from tests.core.test_engine import SHAPES, family, recipe_text, weight_bytes
 
@@ -36,7 +37,7 @@ def no_ranking(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def begin() -> None:
         monkeypatch.setattr(rank, "scan_brackets", refuse)
-        monkeypatch.setattr(rank, "scan_sample", refuse)
+        monkeypatch.setattr(VectorReader, "sample", refuse)
 
     return begin
 

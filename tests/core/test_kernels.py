@@ -161,13 +161,6 @@ def test_scans_count_what_chunks_hold() -> None:
         )
         np.testing.assert_array_equal(bins[m, : width[m]], expected)
         assert found[m] == rank.count_equal_plain(formed[m, 5:].copy(), pattern[m])
-    starts = np.array([0, 100, 8936])
-    sampled = np.empty((2, 3 * 64), np.uint32)
-    rank.scan_sample(address, kinds, True, starts, 64, sampled)
-    expected = (
-        np.concatenate([formed[:2, s : s + 64] for s in starts], axis=1).view(np.uint32) & dtypes.MAGNITUDE
-    )
-    np.testing.assert_array_equal(sampled, expected)
     assert len(kept) == 3
 
 
@@ -185,6 +178,12 @@ def test_equals_are_counted_and_found_in_index_order() -> None:
     values = np.array([1, -2, 2, 3, -2, 0], np.float32)
     pattern = np.float32(2).view(np.uint32)
     assert rank.count_equal(values, pattern) == rank.count_equal_plain(values, pattern) == 3
+    rows = np.stack([values, values[::-1]])
+    found, expected = np.zeros((2, 2, 2), np.int64)
+    rank.count_around(rows, np.array([pattern, 0], np.uint32), found)
+    rank.count_around_plain(rows, np.array([pattern, 0], np.uint32), expected)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found, [[1, 5], [3, 1]])
     for n in (1, 2, 3):
         assert rank.nth_equal(values, pattern, n) == rank.nth_equal_plain(values, pattern, n)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from merge_core.checkpoint import Checkpoint, TensorSpec
-from merge_core.checkpoint.mapped import STORED_AS
+from merge_core.checkpoint.weight_file import STORED_AS
 from merge_core.checkpoint.remote import FIRST_READ
 from merge_core.errors import UserError
 from merge_core.interference.sampling.design import Sampled
