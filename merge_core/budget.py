@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from merge_core.errors import UserError
 
-LARGEST = 1 << 20  # of spans (entries) and of brackets (counters): more would not be faster
+LARGEST = 1 << 20  # counters: more would not be faster
 SMALLEST = 1 << 14
-MOST_KEPT = 128 << 20  # bytes; a larger tensor's second sweep takes so long that mapping it anew is nothing
 FIXED = 8 << 20  # bytes per thread for buffers of results
-FIXED_PER_ROW = 1 << 20  # … and per model for its chunk and a method's temporary arrays
+FIXED_PER_ROW = (
+    2 << 20
+)  # … and per model for its chunk, stored and formed, a sample, and a method's temporary arrays
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,11 @@ class Budget:
 
     Args:
         threads: how many work at once.
-        span: entries of each model that a thread has mapped at a time.
         bins: counters that a thread keeps for each model while it ranks magnitudes.
-        kept: bytes of a tensor, of all models, that a thread may leave mapped from one sweep to the next.
     """
 
     threads: int = 1
-    span: int = LARGEST
     bins: int = LARGEST
-    kept: int = 0
 
 
 def divide(memory: int, threads: int, rows: int) -> Budget:
@@ -45,8 +42,7 @@ def divide(memory: int, threads: int, rows: int) -> Budget:
         size = LARGEST
         while size >= SMALLEST:
             if count * _bytes(size, rows) <= memory:
-                # Half of what is left: the system maps some more than is asked for.
-                return Budget(count, size, size, min(MOST_KEPT, (memory // count - _bytes(size, rows)) // 2))
+                return Budget(count, size)
             size //= 2
     least = _bytes(SMALLEST, rows)
     raise UserError(
@@ -55,6 +51,6 @@ def divide(memory: int, threads: int, rows: int) -> Budget:
     )
 
 
-def _bytes(size: int, rows: int) -> int:
-    """Of one thread: mapped entries of at most 8 bytes, counters of 4, and their sums of 8."""
-    return FIXED + rows * (FIXED_PER_ROW + size * (8 + 4 + 8))
+def _bytes(bins: int, rows: int) -> int:
+    """Of one thread: counters of 4 bytes, and their sums of 8."""
+    return FIXED + rows * (FIXED_PER_ROW + bins * (4 + 8))

@@ -92,6 +92,7 @@ def merge(
         resumed = work.finished / max(work.total, 1)
         work.run()
         work.save()
+        work.require_unchanged()
         output.complete([*_other_files(plan), *extra_files])
     return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed)
 

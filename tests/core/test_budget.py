@@ -6,6 +6,7 @@ import pytest
 
 from merge_core.budget import LARGEST, SMALLEST, divide
 from merge_core.errors import UserError
+from merge_core.vectors import CHUNK
 
 
 @pytest.mark.parametrize("memory", [64 << 20, 256 << 20, 1 << 30, 8 << 30])
@@ -18,14 +19,14 @@ def test_what_threads_may_use_fits_the_memory(memory: int, threads: int, rows: i
         assert memory < 64 << 21
         return
     assert 1 <= budget.threads <= threads
-    assert SMALLEST <= budget.span <= LARGEST
-    mapped, counted, summed = budget.span * 8, budget.bins * 4, budget.bins * 8
-    assert budget.threads * (rows * (mapped + counted + summed) + budget.kept) <= memory
+    assert SMALLEST <= budget.bins <= LARGEST
+    read, formed, counted, summed = CHUNK * 8, CHUNK * 4, budget.bins * 4, budget.bins * 8
+    assert budget.threads * rows * (read + formed + counted + summed) <= memory
 
 
 def test_plenty_of_memory_gives_every_thread_the_most() -> None:
     budget = divide(64 << 30, 8, 4)
-    assert (budget.threads, budget.span, budget.bins) == (8, LARGEST, LARGEST)
+    assert (budget.threads, budget.bins) == (8, LARGEST)
 
 
 def test_more_memory_never_gives_fewer_threads() -> None:

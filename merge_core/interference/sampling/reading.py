@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from merge_core.checkpoint import Checkpoint, TensorSpec
-from merge_core.checkpoint.weight_file import STORED_AS
 from merge_core.checkpoint.remote import FIRST_READ
+from merge_core.checkpoint.weight_file import STORED_AS
 from merge_core.errors import UserError
 from merge_core.interference.sampling.design import Sampled
 from merge_core.plan import MergePlan, TensorPlan

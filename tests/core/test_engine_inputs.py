@@ -1,0 +1,48 @@
+"""An input that is written to while it is merged is an error, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from merge_core.checkpoint.weight_file import WeightFile
+from merge_core.engine import merge
+from merge_core.errors import UserError
+from merge_core.prepare import prepare
+from merge_core.recipe import read_recipe
+from tests.core.test_engine import family, recipe_text
+
+
+@pytest.mark.parametrize("change", ["shrunk", "overwritten"])
+@pytest.mark.parametrize("method", ["ties", "linear"])
+def test_an_input_that_changes_under_a_merge_is_an_error(tmp_path: Path, change: str, method: str) -> None:
+    paths = family(tmp_path / "models", "bfloat16", models=2)
+    weights = paths[1] / "model.safetensors"
+    content = weights.read_bytes()
+
+    times = itertools.count(1)
+
+    def change_it() -> bool:
+        weights.write_bytes(content[:-8] if change == "shrunk" else content[:-1] + b"\x3f")
+        os.utime(weights, ns=(1, next(times)))
+        return False
+
+    text = recipe_text(paths, method) if method == "ties" else recipe_text(paths[1:], method, (0.5,))
+    plan = prepare(read_recipe(text))
+    with pytest.raises(UserError, match=r"model\.safetensors in .*tuned-0 changed while it was read"):
+        merge(plan, tmp_path / "out", cancelled=change_it)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["models"]
+
+
+def test_reading_behind_the_end_of_a_file_that_shrank_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(range(100)))
+    file = WeightFile(path, 100)
+    assert file.entries(90, 10, np.dtype(np.uint8)).tolist() == list(range(90, 100))
+    path.write_bytes(bytes(95))
+    with pytest.raises(UserError, match="changed while it was read"):
+        file.entries(90, 10, np.dtype(np.uint8))

@@ -1,0 +1,64 @@
+"""A merge stays within the interpreter and its budget, as the operating system counts, whatever a tensor's size."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.checkpoints import write_model
+from tests.core.test_engine import recipe_text
+
+MEMORY_MB = 100
+ROWS, COLUMNS = 9000, 3000  # float32: 108 MB in each of three models, more than the budget for all of them
+
+
+# A child's peak counts what its parent had resident when it was started, so a small process starts it.
+LAUNCHER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(usage.ru_maxrss * 1024)
+sys.exit(process.returncode)
+"""
+
+
+def peak(*arguments: str) -> int:
+    """The most memory, in bytes, that the command line had resident."""
+    command = [sys.executable, "-m", "merge_core", *arguments]
+    told = subprocess.run([sys.executable, "-c", LAUNCHER, *command], check=True, capture_output=True)
+    return int(told.stdout)
+
+
+@pytest.fixture(scope="module")
+def small_and_large(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
+    """The same family with a tensor of a few entries, and with one that is larger than the budget."""
+    folder = tmp_path_factory.mktemp("models")
+    rng = np.random.default_rng(2)
+    families = []
+    for name, shape in (("small", (3, 5)), ("large", (ROWS, COLUMNS))):
+        base = rng.normal(size=shape).astype(np.float32)
+        tuned = [base + rng.normal(size=shape).astype(np.float32) / 100 for _ in range(2)]
+        weights = enumerate([base, *tuned])
+        families.append([write_model(folder / f"{name}-{i}", {"a.weight": w}) for i, w in weights])
+    return families[0], families[1]
+
+
+@pytest.mark.parametrize("parameters", [{"density": 0.2}, {"density": 0.3, "trim_scope": "model"}])
+def test_a_tensor_larger_than_the_budget_is_merged_within_it(
+    tmp_path: Path, small_and_large: tuple[list[Path], list[Path]], parameters: dict[str, Any]
+) -> None:
+    peaks = []
+    for number, paths in enumerate(small_and_large):
+        recipe = tmp_path / f"{number}.yml"
+        recipe.write_text(recipe_text(paths, **parameters))
+        peaks.append(
+            peak("merge", str(recipe), str(tmp_path / f"out-{number}"), "--memory", f"{MEMORY_MB}MB")
+        )
+    interpreter, merging = peaks
+    assert merging - interpreter <= MEMORY_MB * 10**6
