@@ -31,8 +31,7 @@ def test_an_input_that_changes_under_a_merge_is_an_error(tmp_path: Path, change:
         os.utime(weights, ns=(1, next(times)))
         return False
 
-    text = recipe_text(paths, method) if method == "ties" else recipe_text(paths[1:], method, (0.5,))
-    plan = prepare(read_recipe(text))
+    plan = prepare(read_recipe(recipe_text(paths, method)))
     with pytest.raises(UserError, match=r"model\.safetensors in .*tuned-0 changed while it was read"):
         merge(plan, tmp_path / "out", cancelled=change_it)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["models"]
