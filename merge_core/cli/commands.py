@@ -132,6 +132,7 @@ def cache(arguments: Arguments) -> None:
     """List the models and finished runs on this machine with what they take, or remove some."""
     from merge_core.cli.tables import kept_document, kept_text
     from merge_core.home import home
+    from merge_core.hub.cache import root
     from merge_core.hub.cached_models import cached_models, remove_models
     from merge_core.jobs import JobStore
     from merge_core.jobs.kept import finished_runs, models_in_use
@@ -139,8 +140,10 @@ def cache(arguments: Arguments) -> None:
     store = JobStore(home())
     if not arguments.remove:
         models, runs = cached_models(), finished_runs(store)
-        shown = kept_document(models, runs) if arguments.json else kept_text(models, runs)
-        print(json.dumps(shown, indent=2) if arguments.json else shown)
+        if arguments.json:
+            print(json.dumps(kept_document(models, runs), indent=2))
+        else:
+            print(kept_text(models, runs, root(), home()))
         return
     runs_by_id = {run.job.id: run for run in finished_runs(store)}
     wanted = [name for name in arguments.remove if name not in runs_by_id]
@@ -181,8 +184,7 @@ def push(arguments: Arguments) -> None:
     """Upload a folder as the account this machine is signed in with."""
     from merge_core.hub import HubClient
 
-    if not arguments.folder.is_dir():
-        raise UserError(f"There is no folder {arguments.folder}.", "Merge into it first.")
+    _expect_merge(arguments.folder)
     with Meter() as meter:
         published = HubClient().publish(
             arguments.folder,
@@ -243,6 +245,21 @@ def _expect_writable(path: Path | None) -> None:
     """Find out before the work, not after it, that its result has nowhere to go."""
     if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
         raise UserError(f"{path} cannot be written.", "Name a file in a folder of yours that exists.")
+
+
+def _expect_merge(folder: Path) -> None:
+    """Refuse, before anything is sent, a folder that no merge made: its files may not be meant for others."""
+    from merge_core.checkpoint import open_folder
+    from merge_core.reproduce import RECIPE_FILE
+
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}.", "Merge into it first.")
+    open_folder(folder, str(folder))
+    if not (folder / RECIPE_FILE).is_file():
+        raise UserError(
+            f"{folder} holds no {RECIPE_FILE}, which every merge has: it is no merge.",
+            "Name the folder that `merge` made; other models are uploaded with `hf upload`.",
+        )
 
 
 def _write_text(path: Path, text: str) -> None:

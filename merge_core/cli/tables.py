@@ -154,8 +154,14 @@ def scores_text(scores: Sequence[Any]) -> str:
     return table(("probe", "metric", "score", "95 % interval", "items"), rows)
 
 
-def kept_text(models: Sequence[Any], runs: Sequence[Any]) -> str:
-    """Cached models and finished runs, what each takes and when it was last used."""
+def kept_text(models: Sequence[Any], runs: Sequence[Any], cache: Path, home: Path) -> str:
+    """Cached models and finished runs, what each takes and when it was last used, or where nothing was found.
+
+    Args:
+        models, runs: what there is.
+        cache: where models were looked for.
+        home: where runs were looked for.
+    """
     parts = []
     if models:
         rows = [
@@ -166,7 +172,11 @@ def kept_text(models: Sequence[Any], runs: Sequence[Any]) -> str:
     if runs:
         rows = [(r.job.id, size(r.bytes), _day(r.job.finished or r.job.created), r.job.state) for r in runs]
         parts.append(table(("run", "size", "finished", "state"), rows))
-    return "\n\n".join(parts) or "nothing is kept on this machine"
+    if not models:
+        parts.append(f"no models in {plain(str(cache))}; set HF_HOME to look elsewhere")
+    if not runs:
+        parts.append(f"no runs in {plain(str(home))}; set TIEBREAK_HOME to look elsewhere")
+    return ("\n\n" if models or runs else "\n").join(parts)
 
 
 def kept_document(models: Sequence[Any], runs: Sequence[Any]) -> dict[str, Any]:

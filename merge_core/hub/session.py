@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import CRITICAL
 from typing import Any, TypeVar
+from warnings import filterwarnings
 
 import httpx2
 from huggingface_hub import (
@@ -81,6 +82,7 @@ constants.HF_HUB_DISABLE_TELEMETRY = True
 constants.DOWNLOAD_CHUNK_SIZE = 256 << 10
 logging.set_verbosity(CRITICAL)
 disable_progress_bars()
+filterwarnings("ignore", "Warnings while validating metadata")  # a card may have none
 set_client_factory(_http_client)
 
 

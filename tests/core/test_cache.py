@@ -84,9 +84,17 @@ def test_models_and_runs_are_listed_with_their_size(
     assert job.id in shown
 
 
-def test_nothing_kept_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nothing_is_kept_the_folders_looked_at_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["cache"]) == 0
-    assert capsys.readouterr().out == "nothing is kept on this machine\n"
+    no_models, no_runs = capsys.readouterr().out.splitlines()
+    assert no_models == f"no models in {tmp_path / 'cache'}; set HF_HOME to look elsewhere"
+    assert no_runs == f"no runs in {tmp_path / 'home'}; set TIEBREAK_HOME to look elsewhere"
+
+    cached(tmp_path, "acme/base")
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out.endswith(f"\n\n{no_runs}\n")
 
 
 def test_model_and_run_are_removed_and_others_stay(

@@ -95,6 +95,34 @@ def test_models_of_the_hub_are_checked_merged_and_published(
     assert not hub.asked("DELETE")
 
 
+def test_folder_that_no_merge_made_is_refused_before_anything_is_sent(
+    hub: LocalHub, family: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    code = tmp_path / "scripts"
+    code.mkdir()
+    (code / "train.py").write_text("SECRET = 1")
+    _, (base, *_) = family
+
+    refused = [run(hub, "push", folder, "ada/oops", signed_in=True) for folder in (code, base)]
+
+    assert [done.returncode for done in refused] == [2, 2]
+    assert refused[0].stderr.startswith(f"error: {code} holds no weights: expected model.safetensors")
+    assert refused[1].stderr.startswith(f"error: {base} holds no mergekit_config.yml, which every merge has")
+    assert "Name the folder that `merge` made" in refused[1].stderr
+    assert not hub.requests
+
+
+def test_card_without_metadata_is_pushed_without_a_word(
+    hub: LocalHub, family: tuple[Path, list[Path]]
+) -> None:
+    recipe, (base, *_) = family
+    (base / "mergekit_config.yml").write_text(recipe.read_text())
+    (base / "README.md").write_text("# My own words\n")
+    pushed = run(hub, "push", base, "ada/plain", signed_in=True)
+    assert (pushed.returncode, pushed.stderr) == (0, "")
+    assert hub.asked("validate-yaml")
+
+
 def test_error_of_the_hub_is_one_line(hub: LocalHub, family: tuple[Path, list[Path]], tmp_path: Path) -> None:
     recipe, _ = family
     hub.repo("acme/code").gated = True
