@@ -61,7 +61,7 @@ def resource_lines(plan: MergePlan, needs: Needs, cache: Path | None) -> Iterato
     beside = f" of {size(there)} that are free" if there is not None else ""
     yield f"memory: at most {size(MEMORY)}{beside}; `merge --memory` sets it"
     spans = [
-        f"{what} {duration(seconds)}"
+        f"{duration(seconds)} {what}"
         for what, seconds in (
             ("to download", seconds_for(DOWNLOAD, needs.download) if needs.download else None),
             ("to merge", seconds_for(plan.method.name, plan.bytes_in)),
@@ -69,4 +69,4 @@ def resource_lines(plan: MergePlan, needs: Needs, cache: Path | None) -> Iterato
         if seconds is not None
     ]
     if spans:
-        yield f"time: about {' and '.join(spans)}, at this machine's last pace"
+        yield f"time: about {' and '.join(spans)}, judging by recent work on this machine"

@@ -54,7 +54,7 @@ _NOTICE = _of("asks to keep its notice", Kind.PERMISSIVE)
 _CREDIT = _of("asks to credit its authors and to say that changes were made", Kind.PERMISSIVE)
 _FREE = _of("asks for nothing", Kind.PERMISSIVE)
 _COPYLEFT = _of("asks that what is made from it be passed on under the same licence", Kind.SHARE_ALIKE)
-_NO_COMMERCE = _of("allows no commercial use, of a merge neither", Kind.NON_COMMERCIAL)
+_NO_COMMERCE = _of("allows no commercial use, neither of it nor of a merge made from it", Kind.NON_COMMERCIAL)
 _RAIL = _of(
     "forbids a list of uses, and asks that whoever gets the merge be bound by that list", Kind.USE_RULES
 )

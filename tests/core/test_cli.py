@@ -30,6 +30,7 @@ from merge_core.interference.report import (
     TensorInterference,
 )
 from merge_core.methods import METHODS
+from merge_core.pace import remember
 from merge_core.progress import Progress
 from tests.checkpoints import write_model
 from tests.core.command_line import refusal, write_recipe_file
@@ -189,13 +190,25 @@ def test_check_says_what_a_merge_would_take_and_reads_no_weights(
     assert "model.safetensors" in stdout or "786" in stdout
 
 
+def test_check_tells_the_time_from_recent_merges(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "home"))
+    main(["check", str(recipe)])
+    assert "time:" not in capsys.readouterr().out
+    remember("ties", 300_000_000, 3000.0)
+    main(["check", str(recipe)])
+    assert "time: about 24 s to merge, judging by recent work on this machine\n" in capsys.readouterr().out
+
+
 def test_notes_are_printed_once(
     family: tuple[Path, list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe_file(tmp_path, *family, name="my merge")
     main(["check", str(recipe)])
-    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    assert len(notes) == 1
+    stdout, stderr = capsys.readouterr()
+    notes = [line for line in stdout.splitlines() if line.startswith("note: ")]
+    assert (len(notes), stderr) == (1, "")
     assert "name is set aside" in notes[0]
 
 

@@ -140,7 +140,9 @@ def test_licence_that_asks_more_is_a_note(tmp_path: Path) -> None:
     base, tuned = pair(tmp_path, "gpl-3.0", "cc-by-nc-4.0")
     notes = verdict(tmp_path, base, [tuned]).notes
     assert len(notes) == 2
-    assert notes[0] == "tuned is under cc-by-nc-4.0, which allows no commercial use, of a merge neither."
+    assert notes[0] == (
+        "tuned is under cc-by-nc-4.0, which allows no commercial use, neither of it nor of a merge made from it."
+    )
     assert "pull apart" in notes[1]
 
 

@@ -166,7 +166,8 @@ def test_check_says_for_each_model_and_for_all_what_there_is_to_know(
         "acme/base: the base",
         "acme/good: ready",
         "acme/noted: ready, with a note",
-        "  note: acme/noted is under cc-by-nc-4.0, which allows no commercial use, of a merge neither.",
+        "  note: acme/noted is under cc-by-nc-4.0, which allows no commercial use, neither of it nor "
+        "of a merge made from it.",
     ]
     assert (
         "terms: As far as the licences' names tell, they may be combined and passed on for no commercial use."
