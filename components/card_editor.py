@@ -139,7 +139,8 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> None:
         visible=True,
         html_template="<span hidden></span>",
         js_on_load="""document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") document.querySelector("#tb-card-close")?.click();
+  const editing = document.querySelector("#tb-card-editor")?.offsetParent; // Escape must not throw words away
+  if (event.key === "Escape" && !editing) document.querySelector("#tb-card-close")?.click();
 });""",
         apply_default_css=False,
         elem_classes=["tb-no-box"],

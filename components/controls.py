@@ -17,6 +17,18 @@ IN_PERCENT = ("density",)
 FEW = 3  # choices that stand side by side; more go into a list, with their explanation
 
 
+class Slider(gr.Slider):
+    """A slider whose number box may be typed into: what lies past an end counts as the end, and is no error."""
+
+    def get_block_name(self) -> str:
+        """What the browser draws."""
+        return "slider"
+
+    def preprocess(self, payload: float) -> float:
+        """The number that is meant."""
+        return super().preprocess(min(max(payload, self.minimum), self.maximum))
+
+
 @dataclass(frozen=True)
 class Control:
     """How one parameter is shown.
@@ -84,7 +96,7 @@ class Control:
             return gr.Number(precision=0 if parameter.kind == "int" else None, **shared)
         low, high = self.range(shared["value"])
         step = 1 if self.name in IN_PERCENT else 0.05 if high - low > 1 else 0.01
-        return gr.Slider(low, high, step=step, buttons=[], **shared)
+        return Slider(low, high, step=step, buttons=[], **shared)
 
     def label(self) -> str:
         """The parameter's words, with its unit."""

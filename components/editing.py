@@ -77,6 +77,25 @@ def remove(recipe: Recipe, ref: ModelRef) -> Recipe:
     return set_base(recipe, None) if ref == recipe.base else _without_model(recipe, ref)
 
 
+def set_dtype(recipe: Recipe, name: str) -> Recipe:
+    """How the result is stored; "" leaves every tensor in the base's type."""
+    return replace(recipe, dtype=name or None, out_dtype=None)
+
+
+def cleared(recipe: Recipe) -> Recipe:
+    """The recipe without any model, and without what depends on one."""
+    bare = _without(replace(recipe, base=None, models=(), slices=()), "weight")
+    return replace(bare, dtype=None, out_dtype=None, tokenizer_source=None, chat_template=None)
+
+
+def without_left_out(recipe: Recipe) -> Recipe:
+    """The recipe without models whose weight is 0 everywhere: left out on the page, they are no parents."""
+    left = [e for e in recipe.models if shown_weight(recipe, e) == Shown(0.0)]
+    for entry in left if len(left) < len(recipe.models) else ():
+        recipe = _without_model(recipe, entry.ref)
+    return recipe
+
+
 def set_method(recipe: Recipe, name: str, earlier: Sequence[Recipe] = ()) -> Recipe:
     """Another method: with what it takes of the recipe, and else with what an earlier draft said.
 

@@ -49,6 +49,8 @@ function makeRow(model) {
   const acts = node("div", "tb-hub-acts");
   const tune = button("Add as fine-tune", () => choose(model.id, "model"));
   const base = button("Use as base", () => choose(model.id, "base"));
+  tune.setAttribute("aria-label", `Add ${model.id} as fine-tune`);
+  base.setAttribute("aria-label", `Use ${model.id} as base`);
   tune.disabled = base.disabled = !model.usable;
   acts.append(tune, base);
   if (model.bases.length) acts.append(button("Find its base", () => ask("bases", model.id)));
@@ -65,11 +67,11 @@ function ask(kind, id) {
 function draw() {
   const value = props.value ?? {};
   said.textContent = value.said ?? "";
-  results.replaceChildren(...(value.models ?? []).map(makeRow));
+  if (value.models !== null) results.replaceChildren(...(value.models ?? []).map(makeRow)); // null: leave what is there
   offers.replaceChildren(
     ...(value.offers ?? []).map((offer) => button(offer.words, () => ask(offer.kind, offer.id))),
   );
-  if (value.models?.length || input.value.trim().length > 1) return;
+  if (results.childElementCount || input.value.trim().length > 1) return;
   for (const id of recent()) {
     offers.append(
       button(id, () => {

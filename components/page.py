@@ -78,7 +78,7 @@ class Page:
         inputs: list[Any] | None = None,
         *,
         what: str,
-        redraw: bool = True,
+        redraw: bool | Callable[[Recipe], bool] = True,
         **settings: Any,
     ) -> Any:
         """Let an event change the recipe.
@@ -86,11 +86,13 @@ class Page:
         Args:
             change: (recipe, *inputs) → changed recipe; its `UserError` goes to the notice.
             what: names the change; changes of the same name in a row are undone together.
-            redraw: whether the controls must be set anew; False for what the visitor's own control just said.
+            redraw: whether the controls must be set anew, perhaps told by the recipe before; False for what the
+                visitor's own control just said.
         """
 
         def handler(draft: Draft, past: Past, redraws: int, *values: Any) -> tuple[Any, ...]:
-            return edited(draft, past, redraws + redraw, lambda recipe: change(recipe, *values), what)
+            anew = redraw(draft.recipe) if callable(redraw) else redraw
+            return edited(draft, past, redraws + anew, lambda recipe: change(recipe, *values), what)
 
         return listener(
             handler,

@@ -58,6 +58,7 @@ def build(page: Page, workspace: Workspace) -> ModelList:
     """The models panel, wired to the page's draft."""
     with gr.Row(elem_classes=["tb-head"]):
         gr.Markdown("## Models", elem_classes=["tb-title"])
+        clear = gr.Button("Clear", size="sm", elem_classes=["tb-small"], elem_id="tb-clear")
         undo = gr.Button("Undo", size="sm", elem_classes=["tb-small"], interactive=False, elem_id="tb-undo")
         add = gr.Button("+ Add", size="sm", elem_classes=["tb-small"], elem_id="tb-add")
     panel = _add_panel(page, workspace)
@@ -83,6 +84,7 @@ def build(page: Page, workspace: Workspace) -> ModelList:
     models.toggle(toggle, shared, [*shared, page.notice], **CHANGE)
     models.remove(remove, shared, [*shared, page.notice], **CHANGE)
     models.weight(weigh, shared, [*shared, page.notice], **CHANGE)
+    page.edit(clear.click, editing.cleared, what="clear")
     undo.click(undone, shared, [*shared, page.notice], **CHANGE)
     page.past.change(lambda past: gr.Button(interactive=bool(past)), page.past, undo, **QUICK)
     open_panel = gr.State(False)
@@ -160,7 +162,8 @@ def _wire_hub(page: Page, workspace: Workspace, hub: hub_search.HubSearch) -> No
 
         answer = edited(draft, past, redraws + 1, change, f"add {event.id}")
         recipe = answer[0].recipe if isinstance(answer[0], Draft) else draft.recipe
-        return *answer, {"models": [], "said": "", "offers": hub_search.offers(recipe)}
+        said = f"{event.id} is in the list now." if recipe is not draft.recipe else ""
+        return *answer, {"models": None, "said": said, "offers": hub_search.offers(recipe)}
 
     shared = [page.draft, page.past, page.redraw]
     hub.search(searched, page.draft, hub, trigger_mode="always_last", **QUICK)

@@ -23,6 +23,10 @@ from merge_core.hub import HubClient
 from merge_core.jobs import Job
 
 LOOK_EVERY = 0.4  # seconds, while something is under way
+# Stacked on a narrow screen, the tray is far from the button that starts a run.
+SHOW_RUNS = """() => {
+  if (innerWidth <= 760) document.querySelector("#tb-runs")?.scrollIntoView({ behavior: "smooth", block: "center" });
+}"""
 LOOK_AT_REST = 4.0  # seconds: another tab of the same visitor may start something
 
 
@@ -93,7 +97,8 @@ class Reactions:
         parts.moving.tick(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         chosen.change(self.show_go, [page.draft, page.owner, chosen], go_shown, **QUICK)
         started = [page.run, page.notice, parts.moving]
-        parts.start.click(self.start, [page.draft, page.owner, chosen], started, **CHANGE)
+        begun = parts.start.click(self.start, [page.draft, page.owner, chosen], started, **CHANGE)
+        begun.then(None, js=SHOW_RUNS)
         alone = [page.draft, page.owner, parts.measuring.models, chosen]
         parts.measuring.alone.click(self.measure, alone, started, **CHANGE)
         parts.tray.pick(self.pick, page.owner, [page.run, page.notice], **CHANGE)
@@ -114,7 +119,8 @@ class Reactions:
         except UserError as error:
             return owner, gr.skip(), "", 1, complaint(error), gr.Timer(active=True)
         job = self.workspace.store.get(run, owner) if run else None
-        return owner, draft, job.id if job else "", 1, "", gr.Timer(active=True)
+        lost = complaint(_gone()) if run and job is None else ""
+        return owner, draft, job.id if job else "", 1, lost, gr.Timer(active=True)
 
     # The draft ----------------------------------------------------------------------------------------------------
 
@@ -266,4 +272,7 @@ def _started(queue: Callable[[], Job]) -> tuple[Any, ...]:
 
 
 def _gone() -> UserError:
-    return UserError("That run is not yours, or it is gone.", "Runs are kept for seven days.")
+    return UserError(
+        "That run belongs to another browser, or it is gone.",
+        "Only who started a run sees it, for seven days; its recipe can be sent as a link.",
+    )

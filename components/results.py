@@ -10,13 +10,19 @@ from typing import Any
 
 import gradio as gr
 
+from components import wording
 from components.colours import BASE, MERGE, model_colours
 from components.model_rows import short_name
+from components.page import OTHER_RECIPE, Page
+from components.run_folder import owned_run
+from components.run_rows import title
 from components.score_chart import score_chart
 from components.scores import luck_sentence, score_table
 from components.scripts import script
+from components.workspace import Workspace
+from merge_core.errors import UserError
 from merge_core.jobs import Job
-from merge_core.recipe import ModelRef
+from merge_core.recipe import ModelRef, Recipe, read_recipe
 
 HERE = Path(__file__).parent
 MERGED = "this merge"
@@ -73,11 +79,13 @@ class Results:
     table: ScoreTable
     chart: Figure
     luck: gr.Markdown
+    whose: gr.Markdown
+    settings: gr.Button
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `shown`."""
-        return [self.table, self.chart, self.luck]
+        return [self.table, self.chart, self.luck, self.whose, self.settings]
 
 
 def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[str, str]]:
@@ -105,8 +113,14 @@ def _distinct_names(spelled: Sequence[str]) -> dict[str, str]:
     return {name: s if taken.count(s) == 1 else name for name, s in short.items()}
 
 
-def shown(job: Job | None) -> tuple[Any, Any, Any]:
-    """(table, chart, sentence) of a run; the table says why where there is nothing to show."""
+def shown(job: Job | None) -> tuple[Any, ...]:
+    """(table, chart, sentence, whose, settings) of a run; the table says why where there is nothing to show."""
+    merge = job is not None and job.kind == "merge"
+    whose = wording.plain_markdown(title(job)) if job is not None else ""
+    return *_scores(job), whose, gr.Button(visible=merge)
+
+
+def _scores(job: Job | None) -> tuple[Any, Any, Any]:
     if job is None or job.state != "done":
         return {"empty": _nothing_yet(job)}, None, ""
     rows, colours = measured((job.result or {}).get("scores", []))
@@ -126,10 +140,39 @@ def _nothing_yet(job: Job | None) -> str:
     }.get(job.state, "Scores appear here when the run is done.")
 
 
-def build() -> Results:
+def settings_of(workspace: Workspace, run: str, owner: str) -> Recipe:
+    """The recipe of a visitor's run.
+
+    Raises:
+        UserError: there is no such run of theirs, or this server may not open its models.
+    """
+    job = owned_run(workspace, run, owner)
+    if job is None or not job.recipe:
+        raise UserError("That run is not yours, or it is gone.", "Runs are kept for seven days.")
+    recipe = read_recipe(job.recipe, "the run's recipe")
+    workspace.check_reach(recipe)
+    return recipe
+
+
+def build(page: Page, workspace: Workspace) -> Results:
     """The panel's contents."""
-    gr.Markdown("## Measured", elem_classes=["tb-title"])
+    with gr.Row(elem_classes=["tb-head"]):
+        gr.Markdown("## Measured", elem_classes=["tb-title"])
+        whose = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-whose")
     table = ScoreTable(elem_id="tb-scores")
     chart = Figure(elem_id="tb-chart")
     luck = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-luck")
-    return Results(table, chart, luck)
+    settings = gr.Button(
+        "Bring back this run's settings",
+        size="sm",
+        visible=False,
+        elem_classes=["tb-small"],
+        elem_id="tb-settings",
+    )
+    page.edit(
+        settings.click,
+        lambda _, run, owner: settings_of(workspace, run, owner),
+        [page.run, page.owner],
+        what=OTHER_RECIPE,
+    )
+    return Results(table, chart, luck, whose, settings)

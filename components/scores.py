@@ -113,7 +113,7 @@ def luck_sentence(scores: Sequence[Score]) -> str:
         items = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         said.append(
             f"With {items} items per probe, a difference between two models of less than about "
-            f"{points:.0f} points cannot be told from luck."
+            f"{points:.0f} points cannot be told from luck, even if the two differ in only one item of ten."
         )
     if len(shares) < len(scores):
         said.append("Of bits per byte, less is better.")

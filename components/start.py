@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components import wording
-from components.editing import Draft
+from components.editing import Draft, without_left_out
 from components.probe_sets import chosen_paths
 from components.visitor import Visitor
 from components.workspace import Workspace
@@ -74,4 +74,4 @@ def start(draft: Draft, owner: str, workspace: Workspace, chosen: Sequence[str],
         raise draft.problem
     workspace.check_reach(draft.recipe)
     options: dict[str, Any] = {"probes": list(chosen_paths(workspace, owner, chosen))}
-    return who.submit(workspace, "merge", owner, draft.recipe, options)
+    return who.submit(workspace, "merge", owner, without_left_out(draft.recipe), options)

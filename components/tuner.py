@@ -14,6 +14,9 @@ from components.editing import shown_parameter
 from components.page import QUICK, Page, Past, earlier
 from merge_core.methods import METHODS
 from merge_core.recipe import Recipe
+from merge_core.recipe.guidance import DTYPES
+
+STORED_AS = (("As the base is", ""), *((name, name) for name in DTYPES))
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ def _value(recipe: Recipe, control: Control) -> Any:
     return said
 
 
+def _stored(recipe: Recipe) -> str:
+    return recipe.out_dtype or recipe.dtype or ""
+
+
 def build(page: Page, recipe: Recipe) -> Tuner:
     """The method and its controls, wired to the page's draft."""
     controls = declared_controls()
@@ -67,13 +74,21 @@ def build(page: Page, recipe: Recipe) -> Tuner:
         for control in controls:
             if not control.in_front:
                 parts[control.name] = control.build(_value(recipe, control))
+        stored = gr.Dropdown(
+            list(STORED_AS),
+            value=_stored(recipe),
+            label="Store the result as",
+            filterable=False,
+            elem_id="dtype",
+        )
     for control in controls:
         _wire(page, control, parts[control.name])
+    page.edit(stored.input, editing.set_dtype, [stored], what="dtype", redraw=False)
     page.edit(method.input, _change_method, [method, page.past], what="method")
     redrawn = page.redraw.change(
-        lambda draft: [draft.recipe.method, *control_updates(draft.recipe, controls)],
+        lambda draft: [draft.recipe.method, _stored(draft.recipe), *control_updates(draft.recipe, controls)],
         page.draft,
-        [method, *(parts[c.name] for c in controls)],
+        [method, stored, *(parts[c.name] for c in controls)],
         **QUICK,
     )
     return Tuner(method, parts, redrawn)
@@ -97,4 +112,8 @@ def _wire(page: Page, control: Control, part: Any) -> None:
     # A slider tells of every step of a drag; only the last that waits is worth sending.
     # Others follow a choice, where what they say by themselves depends on it.
     follows = control.parameter.kind == "choice" and control.parameter.default is not None
-    page.edit(part.input, change, [part], what=control.name, redraw=follows, trigger_mode="always_last")
+
+    def redraw(before: Recipe) -> bool:
+        return follows or bool(shown_parameter(before, control.parameter).note)
+
+    page.edit(part.input, change, [part], what=control.name, redraw=redraw, trigger_mode="always_last")

@@ -60,7 +60,7 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
                     tray = runs.build()
                     storage.build(page, workspace, pushes)
                 with gr.Column(elem_classes=["tb-panel"]):
-                    scores = results.build()
+                    scores = results.build(page, workspace)
                     measured = measuring.build(page, workspace)
                 with gr.Column(elem_classes=["tb-panel"]):
                     published = publish.build(page, publisher)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import merge_core
 
-_TELLING = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "SPACE_ID")
+_TELLING = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN", "SPACE_ID")
 
 
 def generation() -> str:
@@ -20,7 +20,7 @@ def generation() -> str:
         (path.relative_to(package).as_posix(), path.stat().st_mtime_ns)
         for path in sorted(package.rglob("*.py"))
     ]
-    told = {name: os.environ.get(name) for name in _TELLING}
+    told = {name: os.environ.get(name) for name in _TELLING}  # a token only goes into the digest
     text = json.dumps([str(package), code, os.getcwd(), told])
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -136,3 +136,18 @@ def test_finished_run_is_removed_for_good_once_that_was_said_twice(opened: Page)
     expect(row.get_by_role("button")).to_have_text("Really remove")
     row.get_by_role("button").click()
     expect(runs).to_have_count(before - 1, timeout=15_000)
+
+
+def test_number_past_the_end_of_a_slider_counts_as_the_end(opened: Page) -> None:
+    opened.locator("#density input[type=number]").fill("150")
+    opened.keyboard.press("Tab")
+    expect(opened).to_have_url(re.compile("recipe="))
+    opened.click("#tb-recipe-button")
+    expect(opened.locator("#tb-recipe-text")).to_contain_text("density: 1.0")
+    expect(opened.locator("#tb-map")).to_contain_text("Keeping the largest 100")
+
+
+def test_a_runs_settings_are_brought_back(opened: Page) -> None:
+    opened.locator(".tb-run", has_text="λ 0.9").locator(".tb-run-pick").click()
+    opened.click("#tb-settings")
+    expect(opened.locator("#lambda input[type=number]")).to_have_value("0.9")

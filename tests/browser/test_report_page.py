@@ -66,6 +66,35 @@ def test_the_slider_redraws_map_and_table(opened: Page) -> None:
     assert opened.locator("rect.cell").first.evaluate("cell => cell.style.fill") != fill
 
 
+def test_columns_and_table_follow_the_data(opened: Page) -> None:
+    columns = opened.locator("#map text[transform]").evaluate_all("all => all.map(t => t.firstChild.data)")
+    assert columns[:4] == ["self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"]
+    cells = opened.locator("#table tbody td:first-child").all_inner_texts()
+    assert (cells[0], cells[1], cells[-1]) == (
+        "model.embed_tokens",
+        "layer 0, self_attn.q_proj",
+        "model.norm",
+    )
+
+
+def test_the_sentence_speaks_of_the_share_that_the_map_shows(opened: Page) -> None:
+    said = opened.locator("#now")
+    expect(said).to_contain_text("of all contested entries are in conflict; chance alone gives 75.")
+    opened.locator("#measure").select_option("touched")
+    expect(said).to_contain_text("of all touched entries are in conflict")
+    opened.locator("#measure").select_option("all")
+    expect(said).to_contain_text("of all entries are in conflict")
+
+
+def test_a_norm_and_its_range_have_as_many_decimals(opened: Page) -> None:
+    norms = opened.locator("#norms tbody td:nth-child(2)").all_inner_texts()
+    assert len(norms) == 3
+    for told in norms:
+        value, reach = told.split(" ± ")
+        assert len(value.partition(".")[2]) == len(reach.partition(".")[2])
+        assert len(value.replace(".", "").lstrip("0")) == 4
+
+
 def test_a_cell_is_reached_by_keyboard_and_tells_its_tensors(opened: Page) -> None:
     opened.locator("rect.cell").first.focus()
     opened.keyboard.press("ArrowDown")
@@ -78,6 +107,11 @@ def test_it_fits_a_narrow_window_light_and_dark(opened: Page, scheme: str) -> No
     opened.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     opened.set_viewport_size({"width": 390, "height": 800})
     assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    select, box = (opened.locator(name).bounding_box() for name in ("#measure", ".controls"))
+    assert select is not None
+    assert box is not None
+    assert box["x"] + 16 <= select["x"]
+    assert select["x"] + select["width"] <= box["x"] + box["width"] - 16
     text, page = opened.evaluate(
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
     )

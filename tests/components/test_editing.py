@@ -2,6 +2,7 @@
 
 import pytest
 
+from components import editing
 from components.editing import (
     Draft,
     add_model,
@@ -203,3 +204,26 @@ def test_a_model_that_never_had_a_weight_comes_back_with_one(recipe):
 def test_a_common_weight_comes_back_to_a_model_that_was_left_out():
     recipe = set_parameter(read_recipe(PLAIN), "weight", 0.8)
     assert weight_of(bring_back(leave_out(recipe, B), B, earlier=[recipe]), B) == 0.8
+
+
+def test_models_left_out_are_no_parents_of_a_merge() -> None:
+    recipe = Recipe.build(
+        "ties", "./base", [("./a", {"weight": 1.0}), ("./b", {"weight": 0.0})], {"density": 0.5}
+    )
+    assert [str(entry.ref) for entry in editing.without_left_out(recipe).models] == ["./a"]
+    nobody = Recipe.build("ties", "./base", [("./a", {"weight": 0.0})], {"density": 0.5})
+    assert editing.without_left_out(nobody) == nobody
+
+
+def test_cleared_recipe_has_no_models_and_nothing_that_depended_on_them() -> None:
+    recipe = Recipe.build("ties", "./base", [("./a", {"weight": 1.0})], {"density": 0.5}, dtype="float32")
+    bare = editing.cleared(recipe)
+    assert (bare.base, bare.models, bare.dtype) == (None, (), None)
+    assert bare.parameters == {"density": 0.5}
+
+
+def test_result_is_stored_as_asked_or_as_the_base_is() -> None:
+    recipe = Recipe.build("ties", "./base", [("./a", {"weight": 1.0})], out_dtype="float16")
+    assert editing.set_dtype(recipe, "bfloat16").dtype == "bfloat16"
+    assert editing.set_dtype(recipe, "bfloat16").out_dtype is None
+    assert editing.set_dtype(recipe, "").dtype is None
