@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from merge_core import __version__
+from merge_core.data_flow import precedes_layers, role_of
 from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.interference.summary import sum_bounds
@@ -38,7 +39,7 @@ def report_page(report: InterferenceReport, density: float) -> str:
         "sampled": report.sampled,
         "read": sum(t.numel if t.sampled is None else t.sampled for t in report.tensors),
         "entries": sum(t.numel for t in report.tensors),
-        "cells": [_cell(*key, tensors) for key, tensors in _cells(report.tensors).items()],
+        "cells": [_cell(*key, tensors) for key, tensors in _ordered(_cells(report.tensors))],
         "chance": {kind: list(getattr(null, kind)) for kind in KINDS},
         "pairs": [vars(pair) for pair in report.pairs],
         "norms": [vars(norm) for norm in report.norms],
@@ -64,6 +65,23 @@ def _cells(tensors: Iterable[TensorInterference]) -> dict[_Key, list[TensorInter
         key = (tensor.stack, tensor.layer, _NUMBER.sub("*", tensor.module).removesuffix(".weight"))
         cells.setdefault(key, []).append(tensor)
     return cells
+
+
+def _ordered(
+    cells: Mapping[_Key, list[TensorInterference]],
+) -> list[tuple[_Key, list[TensorInterference]]]:
+    """Cells as data flows: embeddings, the layers of each stack by number, then the last norm and the head."""
+    stacks = list(dict.fromkeys(stack for stack, _, _ in cells))
+
+    def place(key: _Key) -> tuple[int, int, int, int, str]:
+        stack, layer, module = key
+        if layer is None:
+            return (
+                (0, 0, 0, 0, module) if precedes_layers(module) else (2, 0, 0, "norm" not in module, module)
+            )
+        return 1, stacks.index(stack), layer, role_of(module.removesuffix(".bias"))[0], module
+
+    return sorted(cells.items(), key=lambda cell: place(cell[0]))
 
 
 def _cell(

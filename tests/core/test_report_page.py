@@ -101,3 +101,31 @@ def test_a_page_that_cannot_be_written_is_found_out_before_the_work(
 ) -> None:
     assert main(["inspect", str(recipe), "--html", str(recipe.parent / "no" / "report.html")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_cells_come_as_data_flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "home"))
+    modules = ("input_layernorm", "self_attn.k_proj", "self_attn.q_proj", "mlp.down_proj", "mlp.up_proj")
+    names = [f"model.layers.{n}.{module}.weight" for n in range(12) for module in modules]
+    names += ["model.layers.0.self_attn.q_proj.bias"]
+    names += ["lm_head.weight", "model.norm.weight", "model.embed_tokens.weight"]
+    rng = np.random.default_rng(4)
+    base = {name: rng.normal(size=(8, 8)) for name in names}
+    paths = [str(write_model(tmp_path / "base", base))]
+    for number in range(2):
+        tuned = {name: value + rng.normal(size=value.shape) for name, value in base.items()}
+        paths.append(str(write_model(tmp_path / f"tuned-{number}", tuned)))
+    recipe = tmp_path / "recipe.yml"
+    recipe.write_text(recipe_for(paths))
+
+    cells = embedded(page_of(recipe))["cells"]
+
+    assert isinstance(cells, list)
+    places = [(cell["layer"], cell["module"]) for cell in cells]
+    assert places[0] == (None, "model.embed_tokens")
+    assert places[-2:] == [(None, "model.norm"), (None, "lm_head")]
+    assert list(dict.fromkeys(layer for layer, _ in places[1:-2])) == list(range(12))
+    q, bias = "self_attn.q_proj", "self_attn.q_proj.bias"
+    flow = ["input_layernorm", q, bias, "self_attn.k_proj", "mlp.up_proj", "mlp.down_proj"]
+    assert [module for layer, module in places if layer == 0] == flow
+    assert [module for layer, module in places if layer == 11] == [m for m in flow if m != bias]
