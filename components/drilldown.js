@@ -45,6 +45,10 @@ function explain() {
   const { map, cell, picked } = state;
   why.hidden = picked === null;
   if (!picked) return;
+  if (state.own.density.size) {
+    why.textContent = "Shown first of all cells. Choose any other on the map."; // there is no one density to name
+    return;
+  }
   const at = placeOf(map, picked.share);
   const above = rateOf(countsOf(map, "cell", cell, at)) > rateOf(chanceAt(map, at));
   const reason = above

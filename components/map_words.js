@@ -122,7 +122,10 @@ function sentence({ map, mode, share, own: single }) {
     return of(one.counts, one.chance);
   });
   const own = single.density.size;
-  const parts = [["Keeping the largest "], [density(share), true], [own ? ` (${counted(own, "cell")} aside)` : ""]];
+  const parts =
+    own >= map.cells.length
+      ? [["Keeping what the recipe says of each layer"]]
+      : [["Keeping the largest "], [density(share), true], [own ? ` (${counted(own, "cell")} aside)` : ""]];
   const add = (...more) => parts.push(...more);
   const where = (words, lowest) => {
     const layers = map.off ? "" : extremeLayers(map, rows, lowest); // a sample cannot tell the first from the second
