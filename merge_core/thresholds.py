@@ -31,8 +31,8 @@ Each = Callable[[Callable[[Piece], Result], Sequence[Piece]], list[Result]]
 PATTERNS = int(MAGNITUDE) + 1  # magnitudes of float32, infinities and NaNs included
 SMALL_SCOPE = 1 << 16  # entries; below this a sample is not worth its while …
 FEW_BINS = 1 << 11  # … and a further pass costs less than clearing many counters
-SAMPLE_STRIP = 128
-MOST_STRIPS = 256
+SAMPLE_STRIP = 256
+MOST_STRIPS = 128
 NONE_KEPT = np.uint32(MAGNITUDE)  # above every finite magnitude
 
 
@@ -179,7 +179,7 @@ def _likely(ordered: Array, share: float, bins: int) -> _Bracket:
 
 def _sample(entries: int, reader: VectorReader, pieces: Sequence[Piece]) -> Array:
     """Bit patterns of magnitudes, uint32 [models, n], of strips that are spread evenly over the scope."""
-    strips = max(1, min(MOST_STRIPS, entries >> 11))
+    strips = max(1, min(MOST_STRIPS, entries >> 12))
     places = ((np.arange(strips) + 0.5) * (entries / strips)).astype(np.int64)
     taken = []
     seen = 0

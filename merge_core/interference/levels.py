@@ -6,6 +6,7 @@ counting passes find the exact thresholds of all 100 densities; nothing is sampl
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +15,14 @@ import numpy as np
 
 from merge_core.counters import Counters, count_over
 from merge_core.kernels import onset
-from merge_core.kernels.onset import COARSE, CODES, FINE, LEVELS, LOW_BITS, LOW_MASK, NEVER, TIED
+from merge_core.kernels.onset import COARSE, CODES, FINE, LEVELS, LOW_BITS, LOW_MASK, NEVER, SOLE, TIED
 from merge_core.methods.trimming import TrimRule
 from merge_core.thresholds import Each, Threshold
 from merge_core.vectors import Piece, VectorReader
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+MOST_LOW = 1 << 16  # patterns with lower bits that are kept
 DENSITIES = tuple(j / LEVELS for j in range(1, LEVELS + 1))
 
 
@@ -50,10 +52,14 @@ def measure_levels(
     kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.int64)
     models = len(rule.density)
 
+    low = _LowPatterns(models)
+
     def count_coarse(piece: Piece, counters: Counters) -> None:
+        room, listed = low.room(), np.zeros(models, np.int64)
         for chunk in reader.chunks(piece):
             counters.make_room(chunk.vectors.shape[1])
-            onset.count_coarse(chunk.vectors, counters.table)
+            onset.count_coarse(chunk.vectors, counters.table, room, listed)
+        low.add(room, listed)
 
     coarse = [_Coarse(row, kept) for row in count_over((models, COARSE), pieces, each, count_coarse)]
     slots = np.full((models, COARSE), -1, np.int16)
@@ -66,8 +72,42 @@ def measure_levels(
             counters.make_room(chunk.vectors.shape[1])
             onset.count_fine(chunk.vectors, slots, counters.table)
 
-    fine = count_over((models, rows, FINE), pieces, each, count_fine)
+    fine = low.count(slots, rows)
+    if fine is None:
+        fine = count_over((models, rows, FINE), pieces, each, count_fine)
     return [_table(found, fine[m], kept, rule.keep_equal) for m, found in enumerate(coarse)]
+
+
+class _LowPatterns:
+    """The patterns that are not the first of their coarse bin, while they are few: they spare the second pass."""
+
+    def __init__(self, models: int) -> None:
+        self._found: list[list[Array]] = [[] for _ in range(models)]
+        self._listed = 0
+        self._lock = threading.Lock()
+
+    def room(self) -> Array:
+        """Where to list those of one piece: uint32 [models, …]."""
+        return np.empty((len(self._found), MOST_LOW if self._listed <= MOST_LOW else 0), np.uint32)
+
+    def add(self, room: Array, listed: Array) -> None:
+        """Note what a piece holds: its first `listed` patterns of each model, int64 [models], lie in `room`."""
+        with self._lock:
+            self._listed += int(listed.sum())
+            for m, count in enumerate(listed.tolist() if self._listed <= MOST_LOW else ()):
+                self._found[m].append(room[m, :count].copy())
+
+    def count(self, slots: Array, rows: int) -> Array | None:
+        """What `onset.count_fine` would count: uint32 [models, rows, FINE]; None where there were too many."""
+        if self._listed > MOST_LOW:
+            return None
+        fine = np.zeros((len(self._found), rows, FINE), np.uint32)
+        for m, found in enumerate(self._found):
+            patterns = np.concatenate(found)
+            slot = slots[m, patterns >> LOW_BITS]
+            inside = slot >= 0
+            np.add.at(fine[m], (slot[inside], patterns[inside] & LOW_MASK), 1)
+        return fine
 
 
 class _Coarse:
@@ -96,10 +136,12 @@ def _table(coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool) -> Level
     and in part from the first that keeps a + 1. Where these are the same density it has one level; else it is a tie,
     unless all equals are kept together.
     """
-    where = np.full(COARSE, ~NEVER, np.int32)
-    where[coarse.bins] = ~np.minimum(np.searchsorted(kept, coarse.through), NEVER).astype(np.int32)
-    where[coarse.chosen] = np.arange(coarse.chosen.size) * FINE
-    codes = np.full(max(1, coarse.chosen.size) * FINE, NEVER, np.uint8)
+    where = np.full(COARSE, SOLE | np.uint32(NEVER), np.uint32)
+    where[coarse.bins] = SOLE | np.minimum(np.searchsorted(kept, coarse.through), NEVER).astype(np.uint32)
+    where[coarse.chosen] = CODES + np.arange(coarse.chosen.size) * FINE
+    all_codes = np.full(CODES + coarse.chosen.size * FINE, NEVER, np.uint8)
+    all_codes[:CODES] = np.arange(CODES)
+    codes = all_codes[CODES:]
 
     fine = fine[: coarse.chosen.size]
     fine[:, 0] = coarse.chosen_counts - fine.sum(axis=1, dtype=np.int64)
@@ -125,7 +167,9 @@ def _table(coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool) -> Level
         reached = np.minimum(kept[begins[k] : ends[k] + 1] - before[k], counts[k])
         steps.append(tuple(range(int(begins[k]), int(begins[k]) + reached.size)))
         dealt.append(tuple(np.diff(np.r_[0, reached]).tolist()))
-    return LevelTable(where, codes, tuple(steps), tuple(dealt), _thresholds(patterns, counts, through, kept))
+    return LevelTable(
+        where, all_codes, tuple(steps), tuple(dealt), _thresholds(patterns, counts, through, kept)
+    )
 
 
 def _thresholds(patterns: Array, counts: Array, through: Array, kept: Array) -> dict[int, Threshold]:

@@ -25,25 +25,49 @@ LEVELS = 100
 NEVER = LEVELS  # the level of an entry that survives at no density
 TIED = 128  # codes from here on are ties
 CODES = 256
+SOLE = np.uint32(1 << 31)  # marks a coarse bin whose patterns all have one code
 STRIP = 512
+DEALT = 1024  # entries that are dealt out together where no tie is near its next step
 
 
-def count_coarse_plain(vectors: Array, counts: Array) -> None:
+def count_coarse_plain(vectors: Array, counts: Array, low: Array, listed: Array) -> None:
     """Numpy's meaning of `count_coarse`."""
-    for values, row in zip(vectors, counts, strict=True):
-        row += np.bincount((values.view(np.uint32) & MAGNITUDE) >> LOW_BITS, minlength=COARSE).astype(
-            row.dtype
-        )
+    for m, values in enumerate(vectors):
+        pattern = values.view(np.uint32) & MAGNITUDE
+        counts[m] += np.bincount(pattern >> LOW_BITS, minlength=COARSE).astype(counts.dtype)
+        having = pattern[(pattern & LOW_MASK) != 0]
+        room = low[m, int(listed[m]) :]
+        room[: having.size] = having[: room.size]
+        listed[m] += having.size
 
 
 @kernel
-def count_coarse(vectors, counts):  # type: ignore[no-untyped-def]
-    """Count magnitudes by their upper bits: float32 [models, n] → uint32 [models, COARSE], added to."""
+def count_coarse(vectors, counts, low, listed):  # type: ignore[no-untyped-def]
+    """Count magnitudes by their upper bits, and list those with lower bits: 16-bit models have hardly any.
+
+    Args:
+        vectors: float32 [models, n].
+        counts: uint32 [models, COARSE], added to.
+        low: uint32 [models, room], gets the patterns that are not the first of their bin, as long as there is room.
+        listed: int64 [models], how many of them there were so far, room or not; added to.
+    """
     for m in range(vectors.shape[0]):
         bits = vectors[m].view(np.uint32)
         row = counts[m]
-        for i in range(bits.size):
-            row[(bits[i] & MAGNITUDE) >> LOW_BITS] += np.uint32(1)
+        for start in range(0, bits.size, STRIP):
+            part = bits[start : start + STRIP]
+            union = np.uint32(0)
+            for i in range(part.size):
+                union |= part[i]
+            for i in range(part.size):
+                row[(part[i] & MAGNITUDE) >> LOW_BITS] += np.uint32(1)
+            if union & LOW_MASK == 0:
+                continue
+            for i in range(part.size):
+                if part[i] & LOW_MASK != 0:
+                    if listed[m] < low.shape[1]:
+                        low[m, listed[m]] = part[i] & MAGNITUDE
+                    listed[m] += 1
 
 
 def count_fine_plain(vectors: Array, slots: Array, counts: Array) -> None:
@@ -88,7 +112,7 @@ def codes_plain(values: Array, where: Array, codes: Array) -> Array:
     """The code of each entry of float32 [n], looked up as `levels` does."""
     pattern = values.view(np.uint32) & MAGNITUDE
     at = where[pattern >> LOW_BITS]
-    found: Array = np.where(at >= 0, codes[np.maximum(at, 0) + (pattern & LOW_MASK).astype(np.int64)], ~at)
+    found: Array = codes[np.where(at & SOLE, at & ~SOLE, at + (pattern & LOW_MASK))]
     return found
 
 
@@ -107,11 +131,10 @@ def count_codes(values, where, codes, counts):  # type: ignore[no-untyped-def]
 
 @kernel
 def _code(pattern, where, codes):  # type: ignore[no-untyped-def]
+    # One read for either kind of bin: which kind an entry's is is a coin toss, and a branch on it would cost more.
     at = where[pattern >> LOW_BITS]
-    fine = codes[
-        np.uint64(max(at, 0)) + np.uint64(pattern & LOW_MASK)
-    ]  # read in any case: a branch would cost more
-    return np.uint8(fine if at >= 0 else ~at)
+    inside = pattern & LOW_MASK & np.uint32((at >> np.uint32(31)) - np.uint32(1))
+    return codes[np.uint64(np.uint32(at & ~SOLE) + inside)]
 
 
 def levels_plain(
@@ -120,7 +143,7 @@ def levels_plain(
     """Numpy's meaning of `levels`."""
     for i, code in enumerate(codes_plain(values, where, codes)):
         out[i] = now[code]
-        left[code] -= 1
+        left[code] -= code >= TIED
         while left[code] == 0:
             advance_plain(code, now, left, steps, dealt)
 
@@ -154,28 +177,43 @@ def levels(values, where, codes, now, left, steps, dealt, out):  # type: ignore[
 
     Args:
         values: float32 [n].
-        where: int32 [COARSE]; for a coarse bin whose patterns all have one code, its complement ~code; for the others
-            the index in `codes` of the bin's first pattern.
-        codes: uint8 [≥ FINE].
+        where: uint32 [COARSE]; for a coarse bin whose patterns all have one code, SOLE | code; for the others the index
+            in `codes` of the bin's first pattern.
+        codes: uint8 [CODES + bins·FINE]; first every code itself, then those of the patterns of such bins.
         now: uint8 [CODES], the level that the next entry of a code gets; a code below TIED is a level itself.
-        left: int64 [CODES], how many entries get it before the code's next step. Counted down.
+        left: int64 [CODES], how many entries get it before a tie's next step. Counted down.
         steps: int64 [ties, s + 1], the levels at which more of a tie's entries survive, rising; then the step it is at.
         dealt: int64 [ties, s], how many entries each of these levels gets.
         out: uint8 [n], written.
     """
     bits = values.view(np.uint32)
-    found = np.empty(STRIP, np.uint8)
-    for start in range(0, bits.size, STRIP):
-        part = bits[start : start + STRIP]
-        level = out[start : start + STRIP]
+    ties = steps.shape[0]
+    # Four tables in turn: neighbours often have one code, and each addition would wait for the one before.
+    counts = np.zeros((4, CODES), np.uint32)
+    for start in range(0, bits.size, DEALT):
+        part = bits[start : start + DEALT]
+        level = out[start : start + DEALT]
         for i in range(part.size):
-            found[i] = _code(part[i] & MAGNITUDE, where, codes)
+            level[i] = _code(part[i] & MAGNITUDE, where, codes)
+        near = False
+        for tie in range(TIED, TIED + ties):
+            near |= left[tie] <= part.size
+        if near:
+            for i in range(part.size):
+                code = np.uint64(level[i])
+                level[i] = now[code]
+                left[code] -= np.int64(code >= np.uint64(TIED))
+                while left[code] == 0:  # rare: a tie has at most one step per density
+                    advance(np.int64(code), now, left, steps, dealt)
+            continue
         for i in range(part.size):
-            code = np.uint64(found[i])
-            level[i] = now[code]
-            left[code] -= 1
-            while left[code] == 0:  # rare: a tie has at most one step per density
-                advance(np.int64(code), now, left, steps, dealt)
+            counts[i & 3, level[i]] += np.uint32(1)
+        for i in range(part.size):
+            level[i] = now[np.uint64(level[i])]
+        for tie in range(TIED, TIED + ties):
+            for lane in range(4):
+                left[tie] -= counts[lane, tie]
+                counts[lane, tie] = 0
 
 
 def count_onsets_plain(level: Array, vectors: Array, sign: Array, counts: Array) -> None:

@@ -33,14 +33,16 @@ def warm() -> None:
     weighted_sum.weighted_sum(vectors, ones, 1.0, row)
     election = disjoint.Election(disjoint.VOTE_MASS, disjoint.COMBINE_MEAN, 1)
     disjoint.disjoint_merge(vectors, np.zeros(2, np.uint32), ones, ones, ones, election, row)
-    coarse = np.full(onset.COARSE, ~onset.NEVER, np.int32)
+    coarse = np.full(onset.COARSE, onset.SOLE, np.uint32)
     codes, now, level = (
         np.zeros(onset.FINE, np.uint8),
         np.zeros(onset.CODES, np.uint8),
         np.zeros((2, 4), np.uint8),
     )
     left, steps, dealt = np.full(onset.CODES, 9), np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64)
-    onset.count_coarse(vectors, np.zeros((2, onset.COARSE), np.uint32))
+    onset.count_coarse(
+        vectors, np.zeros((2, onset.COARSE), np.uint32), np.zeros((2, 1), np.uint32), np.zeros(2, np.int64)
+    )
     onset.count_fine(
         vectors, np.full((2, onset.COARSE), -1, np.int16), np.zeros((2, 1, onset.FINE), np.uint32)
     )

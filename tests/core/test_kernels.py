@@ -218,12 +218,28 @@ def test_disjoint_merge_is_its_plain_meaning(models: int, vote: int, combine: in
         assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
 
 
-def test_coarse_and_fine_counts_are_their_plain_meaning() -> None:
+@pytest.mark.parametrize("room", [0, 100, 4000])
+def test_coarse_counts_and_what_they_list_are_their_plain_meaning(room: int) -> None:
+    few = adversarial(4, 2, 4000).view(np.uint32) & ~onset.LOW_MASK
+    few[:, 700::900] |= np.uint32(77)
+    for tau in (adversarial(4, 2, 4000), few.view(np.float32)):
+        results = []
+        for function in (onset.count_coarse, onset.count_coarse_plain):
+            counted, low, listed = (
+                np.zeros((2, onset.COARSE), np.uint32),
+                np.zeros((2, room), np.uint32),
+                np.array([0, 3]),
+            )
+            function(tau, counted, low, listed)
+            results.append((counted, low, listed))
+        for got, expected in zip(*results, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_fine_counts_are_their_plain_meaning() -> None:
     tau = adversarial(4, 2, 4000)
-    counted, expected = np.zeros((2, 2, onset.COARSE), np.uint32)
-    onset.count_coarse(tau, counted)
-    onset.count_coarse_plain(tau, expected)
-    np.testing.assert_array_equal(counted, expected)
+    counted = np.zeros((2, onset.COARSE), np.uint32)
+    onset.count_coarse(tau, counted, np.empty((2, 0), np.uint32), np.zeros(2, np.int64))
     slots = np.full((2, onset.COARSE), -1, np.int16)
     for m in range(2):
         chosen = np.flatnonzero(counted[m])[m::3]
@@ -236,10 +252,11 @@ def test_coarse_and_fine_counts_are_their_plain_meaning() -> None:
 
 def test_levels_and_their_ties_are_their_plain_meaning() -> None:
     values = np.array([0, 1, -1, 2, 1, 1, 3, -1, 1, 2**-20, 1], np.float32)
-    where = np.full(onset.COARSE, ~7, np.int32)
-    codes = np.full(onset.FINE, onset.TIED, np.uint8)
-    where[int(np.float32(1).view(np.uint32)) >> int(onset.LOW_BITS)] = 0
-    where[0] = ~onset.NEVER
+    where = np.full(onset.COARSE, onset.SOLE | np.uint32(7), np.uint32)
+    codes = np.full(onset.CODES + onset.FINE, onset.TIED, np.uint8)
+    codes[: onset.CODES] = np.arange(onset.CODES)
+    where[int(np.float32(1).view(np.uint32)) >> int(onset.LOW_BITS)] = onset.CODES
+    where[0] = onset.SOLE | np.uint32(onset.NEVER)
     results = []
     for function in (onset.levels, onset.levels_plain):
         now, left = np.arange(onset.CODES, dtype=np.uint8), np.full(onset.CODES, 1 << 40)
@@ -255,6 +272,29 @@ def test_levels_and_their_ties_are_their_plain_meaning() -> None:
     onset.count_codes(values, where, codes, counts)
     onset.count_codes_plain(values, where, codes, expected)
     np.testing.assert_array_equal(counts, expected)
+
+
+def test_many_ties_are_dealt_out_as_one_after_the_other() -> None:
+    rng = np.random.default_rng(9)
+    values = rng.choice([0.5, 1, 2, 4], 40_000).astype(np.float32)
+    where = np.full(onset.COARSE, onset.SOLE | np.uint32(7), np.uint32)
+    codes = np.arange(onset.CODES, dtype=np.uint8)
+    for tie, value in enumerate((1, 2)):
+        pattern = int(np.float32(value).view(np.uint32))
+        where[pattern >> int(onset.LOW_BITS)] = onset.SOLE | np.uint32(onset.TIED + tie)
+    results = []
+    for function in (onset.levels, onset.levels_plain):
+        now, left = np.arange(onset.CODES, dtype=np.uint8), np.full(onset.CODES, 1 << 40)
+        now[onset.TIED : onset.TIED + 2], left[onset.TIED : onset.TIED + 2] = (20, 30), (4000, 1500)
+        steps = np.array([[20, 21, 25, 0], [30, 40, 50, 0]])
+        dealt = np.array([[4000, 3, 2000], [1500, 4000, 9000]])
+        out = np.empty(values.size, np.uint8)
+        for start in range(0, values.size, 5000):
+            part = slice(start, start + 5000)
+            function(values[part], where, codes, now, left, steps, dealt, out[part])
+        results.append((out, now, left, steps))
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 @settings(max_examples=30, deadline=None)
