@@ -84,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
         default="cpu",
         help="what computes (default: cpu; cuda needs a GPU)",
     )
+    merge.add_argument(
+        "--probe",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="measure the merge, its base and its parents on these, and tell it on the card",
+    )
     merge.set_defaults(run=commands.merge)
 
     inspect = add.add_parser("inspect", help="show where a recipe's models disagree, by layer")

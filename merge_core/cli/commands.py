@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,15 @@ from merge_core.cli.terminal import Meter, duration, plain, size
 from merge_core.errors import UserError
 
 if TYPE_CHECKING:
-    pass
+    from merge_core.plan import MergePlan
+    from merge_core.probe import ProbeSet
+    from merge_core.progress import ProgressCallback
 
 Arguments = argparse.Namespace
 
 
 def merge(arguments: Arguments) -> None:
-    """Merge into a new folder and say where it is."""
+    """Merge into a new folder, say where it is, and measure it where that is asked for."""
     from merge_core.card import model_card
     from merge_core.engine import merge as merge_plan
     from merge_core.home import home
@@ -42,6 +44,7 @@ def merge(arguments: Arguments) -> None:
         )
     with _stop_on_interrupt() as stopped, Meter() as meter:
         plan = prepare(source.recipe, progress=meter, cancelled=stopped, note=_note, out=arguments.out)
+        probes = _fitting_probes(plan, arguments.probe)
         made = merge_plan(
             plan,
             arguments.out,
@@ -61,6 +64,38 @@ def merge(arguments: Arguments) -> None:
         print(
             f"{'the same weights as' if same else 'other weights than'} {source.name}, compared byte for byte"
         )
+    if probes:
+        _measure(plan, made.folder, probes)
+
+
+def _fitting_probes(plan: MergePlan, paths: Sequence[Path]) -> list[tuple[str, ProbeSet]]:
+    """The probes to measure a merge with; whether the models can answer them is found out before the merge."""
+    if not paths:
+        return []
+    from merge_core.jobs.scores import fitting_probes
+
+    return fitting_probes(plan, tuple(map(str, paths)))
+
+
+def _measure(plan: MergePlan, merged: Path, probes: list[tuple[str, ProbeSet]]) -> None:
+    """Measure a merge and its family, and tell it on its card too. Stopped, it leaves the merge as it is."""
+    from dataclasses import replace
+
+    from merge_core.card import model_card
+    from merge_core.card.replacing import replace_card
+    from merge_core.cli.tables import family_text
+    from merge_core.home import home
+    from merge_core.jobs.scores import as_merge, family_scores, scores
+
+    with _stop_on_interrupt() as stopped, Meter() as meter:
+
+        def measuring(name: str) -> ProgressCallback:
+            return lambda told: meter(replace(told, message=f"Measuring {name}: {told.message}"))
+
+        found = family_scores(plan, probes, home(), measuring, stopped)
+        found += as_merge(scores(merged, probes, measuring("the merge"), stopped))
+    replace_card(merged, model_card(plan, scores=found), merged.absolute().parent)
+    print(family_text(found))
 
 
 def inspect(arguments: Arguments) -> None:

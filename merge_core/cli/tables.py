@@ -60,7 +60,7 @@ def report_text(report: InterferenceReport, density: float) -> str:
         [
             (
                 names[n.model],
-                _length(n.norm) + _within(n.norm, n.norm_low, n.norm_high, _length),
+                _length(n.norm) + _within(n.norm, n.norm_low, n.norm_high, _as_exact_as(n.norm)),
                 _number(n.relative),
             )
             for n in report.norms
@@ -152,6 +152,23 @@ def scores_text(scores: Sequence[Any]) -> str:
         for s in scores
     ]
     return table(("probe", "metric", "score", "95 % interval", "items"), rows)
+
+
+def family_text(scores: Sequence[Mapping[str, Any]]) -> str:
+    """Probe results of a merge, its base and its parents, one a line."""
+    names = _short_names(list(dict.fromkeys(str(s["model"]) for s in scores)))
+    rows = [
+        (
+            names[s["model"]],
+            str(s["probe"]),
+            str(s["metric"]),
+            f"{s['score']:.3f}",
+            f"{s['low']:.3f} – {s['high']:.3f}",
+            str(s["n"]),
+        )
+        for s in scores
+    ]
+    return table(("model", "probe", "metric", "score", "95 % interval", "items"), rows)
 
 
 def kept_text(models: Sequence[Any], runs: Sequence[Any], cache: Path, home: Path) -> str:
@@ -266,6 +283,12 @@ def _within(value: float | None, low: float | None, high: float | None, told: Ca
 
 def _length(value: float) -> str:
     return f"{value:#.4g}"
+
+
+def _as_exact_as(value: float) -> Callable[[float], str]:
+    """How to tell a range of `value`: with as many decimals as `_length` gives that."""
+    decimals = len(_length(value).partition(".")[2])
+    return lambda reach: f"{reach:.{decimals}f}"
 
 
 def _number(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
 from merge_core.json_files import read_json, write_json
 from merge_core.materialise import whole_folder
-from merge_core.probe import ProbeSet, load_probe, run_probe
+from merge_core.plan import MergePlan
+from merge_core.probe import ProbeSet, check_probes, load_probe, run_probe
 from merge_core.progress import CancelCheck, ProgressCallback
+from merge_core.recipe.published import published_models
 
 FORMAT = 2  # raise it when a score's meaning changes
 
@@ -31,6 +34,53 @@ def load_probes(paths: tuple[str, ...]) -> list[tuple[str, ProbeSet]]:
             raise UserError(f"Two probe sets are called {probe.name!r}.", "Choose one of them.")
         found.append((_digest(Path(path)), probe))
     return found
+
+
+def fitting_probes(plan: MergePlan, paths: tuple[str, ...]) -> list[tuple[str, ProbeSet]]:
+    """The probes to measure a merge with, see `load_probes`; to be asked before anything is merged.
+
+    Raises:
+        UserError: one cannot be read, or the models cannot answer it.
+    """
+    probes = load_probes(paths)
+    assert plan.template.root is not None
+    check_probes(plan.template.root, [probe for _, probe in probes])
+    return probes
+
+
+def family_of(plan: MergePlan) -> list[tuple[str, str, Checkpoint]]:
+    """(role, name, checkpoint) of the base and of each parent."""
+    base = [("base", str(plan.recipe.base), plan.base)] if plan.base is not None else []
+    return base + [("parent", plan.names[m], plan.models[m]) for m in plan.listed]
+
+
+def family_scores(
+    plan: MergePlan,
+    probes: list[tuple[str, ProbeSet]],
+    root: Path,
+    measuring: Callable[[str], ProgressCallback],
+    cancelled: CancelCheck,
+) -> list[dict[str, Any]]:
+    """Scores of a merge's base and parents, each with `role` and `model`.
+
+    Args:
+        plan: of the merge.
+        probes: what to measure with.
+        root: where scores are kept.
+        measuring: told the name of the model that comes next; gives what is told the progress of that.
+        cancelled: asked often; once true, the measuring stops.
+    """
+    called = {str(ref): public.name for ref, public in published_models(plan.recipe, plan.commits).items()}
+    measured: list[dict[str, Any]] = []
+    for role, name, checkpoint in family_of(plan):
+        found = known_scores(root, checkpoint, probes, measuring(called.get(name, name)), cancelled)
+        measured += [{**score, "role": role, "model": name} for score in found]
+    return measured
+
+
+def as_merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Scores of the merge itself, told apart from those of its family."""
+    return [{**score, "role": "merge", "model": "merge"} for score in found]
 
 
 def known_scores(

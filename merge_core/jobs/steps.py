@@ -5,13 +5,11 @@ Every part leaves a file that is whole or absent, and is skipped where that file
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
 from merge_core.jobs.inspections import make_preview, make_report
 from merge_core.jobs.job import Job, JobProgress
@@ -22,9 +20,8 @@ from merge_core.known import THRESHOLDS
 from merge_core.pace import remember
 from merge_core.plan import MergePlan
 from merge_core.prepare import prepare
-from merge_core.progress import CancelCheck
+from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef, read_recipe
-from merge_core.recipe.published import published_models
 
 if TYPE_CHECKING:
     from merge_core.hub import HubClient
@@ -81,6 +78,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge".
     """
     from merge_core.card import model_card
+    from merge_core.card.replacing import replace_card
     from merge_core.engine import merge
     from merge_core.interference import InterferenceReport
 
@@ -115,7 +113,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     report = _inspect_parents(plan, root, pace)
     measured = _probe_family(plan, model, probes, root, folder, pace)
     found = None if report is None else InterferenceReport.from_json(read_json(report))
-    _rewrite(model / "README.md", model_card(plan, scores=measured, report=found), folder)
+    replace_card(model, model_card(plan, scores=measured, report=found), folder)
     return {
         "model": _relative(model, root),
         **merged,
@@ -214,13 +212,9 @@ def _fitting_probes(plan: MergePlan, paths: tuple[str, ...]) -> list[tuple[str, 
     """The probes to measure with; whether the models can answer them is found out before anything is merged."""
     if not paths:
         return []
-    from merge_core.jobs.scores import load_probes
-    from merge_core.probe import check_probes
+    from merge_core.jobs.scores import fitting_probes
 
-    probes = load_probes(paths)
-    assert plan.template.root is not None
-    check_probes(plan.template.root, [probe for _, probe in probes])
-    return probes
+    return fitting_probes(plan, paths)
 
 
 def _probe_family(
@@ -229,32 +223,17 @@ def _probe_family(
     """Scores of the base, each parent and the merge."""
     if not probes:
         return []
-    from merge_core.jobs.scores import known_scores, scores
+    from merge_core.jobs.scores import as_merge, family_of, family_scores, scores
 
-    family: list[tuple[str, str, Checkpoint]] = []
-    if plan.base is not None:
-        family.append(("base", str(plan.recipe.base), plan.base))
-    family += [("parent", plan.names[m], plan.models[m]) for m in plan.listed]
-    called = {str(ref): public.name for ref, public in published_models(plan.recipe, plan.commits).items()}
-    share = 0.4 / (len(family) + 1)
-    measured: list[Result] = []
-    for role, name, checkpoint in family:
-        told = pace.part(share, f"Measuring {called.get(name, name)}", named=True)
-        found = known_scores(root, checkpoint, probes, told, pace.cancelled)
-        measured += [{**score, "role": role, "model": name} for score in found]
-    told = pace.part(share, "Measuring the merge", named=True)
+    share = 0.4 / (len(family_of(plan)) + 1)
+
+    def measuring(name: str) -> ProgressCallback:
+        return pace.part(share, f"Measuring {name}", named=True)
+
+    measured = family_scores(plan, probes, root, measuring, pace.cancelled)
+    told = measuring("the merge")
     found = once(folder / "scores.json", lambda: scores(model, probes, told, pace.cancelled))
-    return measured + [{**score, "role": "merge", "model": "merge"} for score in found]
-
-
-def _rewrite(target: Path, text: str, beside: Path) -> None:
-    """Replace a file at once. Until then it lies in `beside`: `target`'s folder never holds half a file."""
-    partial = beside / f".{target.name}"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(target)
+    return measured + as_merge(found)
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -152,6 +152,12 @@ def test_inspect_prints_layers_pairs_and_norms_in_aligned_columns(
     assert [row.split()[0] for row in by_model.splitlines()] == ["model", "code", "math"]
 
 
+def test_a_norm_and_its_range_have_as_many_decimals() -> None:
+    norm = ModelNorm("/a/x", 33.09, None, norm_low=33.06, norm_high=33.12389)
+    text = report_text(InterferenceReport(("/a/x",), (0.2,), (), (), (norm,)), 0.2)
+    assert " 33.09 ± 0.03 " in text
+
+
 def test_layers_of_two_stacks_keep_their_names_apart() -> None:
     curve = (1,) * 100
 
@@ -288,6 +294,41 @@ def test_probe_prints_a_row_per_score_and_writes_them(
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert [list(score) for score in scores] == [["probe", "metric", "score", "low", "high", "n"]] * 2
     assert f" {scores[0]['score']:.3f} " in rows[0]
+
+
+def test_merge_measures_itself_beside_its_family_and_tells_it_on_the_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "home"))
+    base, *tuned = (bert(tmp_path / name) for name in ("base", "code", "math"))
+    items = [{"text": "a fine film", "label": "good"}, {"text": "a dull one", "label": "bad"}] * 5
+    header = {"probe": "films", "kind": "text-classification", "labels": ["good", "bad"]}
+    films = write_probe(tmp_path / "films.jsonl", header, items)
+    recipe, out = write_recipe_file(tmp_path, base, tuned), tmp_path / "out"
+    capsys.readouterr()  # making the models talks
+
+    assert main(["merge", str(recipe), str(out), "--probe", str(films)]) == 0
+
+    said, head, *rows = capsys.readouterr().out.splitlines()
+    assert said.startswith(f"{out}: ")
+    assert head.split()[:3] == ["model", "probe", "metric"]
+    assert [row.split()[:2] for row in rows] == [
+        [name, "films"] for name in ("base", "code", "math", "merge")
+    ]
+    card = (out / "README.md").read_text()
+    assert "Nothing has been measured" not in card
+    assert "films" in card
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_probe_that_the_models_cannot_answer_is_refused_before_the_merge(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = {"probe": "films", "kind": "text-classification", "labels": ["good"]}
+    films = write_probe(tmp_path / "films.jsonl", header, [{"text": "fine", "label": "good"}])
+    assert main(["merge", str(recipe), str(tmp_path / "out"), "--probe", str(films)]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("content", ["", "{}", "no json", '{"probe": "x", "kind": "mind-reading"}'])
