@@ -1,4 +1,4 @@
-# docker build -t tiebreak . && docker run -p 7860:7860 -v tiebreak:/home/tiebreak/app/.tiebreak tiebreak
+# docker build -t tiebreak . && docker run -p 127.0.0.1:7860:7860 -v tiebreak:/home/tiebreak/app/.tiebreak tiebreak
 FROM python:3.12-slim
 
 RUN useradd --create-home --uid 1000 tiebreak

@@ -6,10 +6,14 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
+from starlette.middleware import Middleware
+
 from components import theme, workbench
 from components.downloads import Tickets, routes
+from components.same_origin import SameOrigin
 from components.workspace import ROOT, open_workspace
 from merge_core.jobs import Supervisor
+from merge_core.probe.reading import LARGEST_FILE
 
 
 def main() -> None:
@@ -20,7 +24,8 @@ def main() -> None:
         workbench.build(workspace, tickets).launch(
             theme=theme.theme(),
             head=theme.head(),
-            app_kwargs={"routes": routes(tickets)},
+            app_kwargs={"routes": routes(tickets), "middleware": [Middleware(SameOrigin)]},
+            max_file_size=LARGEST_FILE,
             footer_links=[],
             run_history=False,
             ssr_mode=False,

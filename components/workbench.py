@@ -26,13 +26,18 @@ from components.reactions import LOOK_EVERY, Parts, Reactions
 from components.workspace import Workspace
 from merge_core.recipe import read_recipe
 
+HOUR = 3600  # seconds
+
 
 def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
     """The page, opening with the demo's recipe."""
     draft = Draft.of(read_recipe(workspace.demo_recipe(), "the demo's recipe"))
     pushes = Pushes()
     publisher = publish.Publisher(workspace, tickets, pushes)
-    with gr.Blocks(title="Tiebreak", analytics_enabled=False, fill_width=True) as demo:
+    # Uploads are checked, copied and deleted at once; what nobody asked for goes within the hour.
+    with gr.Blocks(
+        title="Tiebreak", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR)
+    ) as demo:
         bar = header.build(workspace, draft.recipe)
         page = pages.build(draft)
         editor = recipe_panel.build(page, workspace, bar.recipe_button)
