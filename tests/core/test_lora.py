@@ -160,6 +160,10 @@ SCALES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
         {"alpha_pattern": {r"model\.layers\.1\..*": 4}},
         {"model.layers.0.q_proj": 2.0, "model.layers.1.q_proj": 1.0, "model.layers.0.mlp": 2.0},
     ),
+    "pattern with any layer": (
+        {"alpha_pattern": {r"layers.\d+.q_proj": 4, "^model.layers.[0-9]+.mlp": 2, "^layers.0.mlp": 9}},
+        {"model.layers.0.q_proj": 1.0, "model.layers.1.q_proj": 1.0, "model.layers.0.mlp": 0.5},
+    ),
 }
 
 
@@ -360,6 +364,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "alpha that is text": ({"lora_alpha": "8"}, "lora_alpha is '8'"),
     "alpha that is infinite": ({"lora_alpha": math.inf}, "lora_alpha is 'inf'"),
     "pattern that takes forever": ({"alpha_pattern": {"(a+)+b": 1}}, "alpha_pattern is '(a+)+b'"),
+    "pattern with choices": ({"alpha_pattern": {"(x|x)" * 26 + "y": 4}}, "alpha_pattern is '(x|x)(x|x)"),
+    "pattern with a class": ({"alpha_pattern": {"[qk]_proj": 4}}, "alpha_pattern is '[qk]_proj'"),
+    "pattern that repeats": ({"alpha_pattern": {"q+_proj": 4}}, "alpha_pattern is 'q+_proj'"),
     "pattern that is none": ({"alpha_pattern": {"(": 1}}, "alpha_pattern is '('"),
     "a name without end": ({"whole": {"x" * 500: np.ones(3)}}, "a tensor's name is longer than 400 characters"),
     "magnitudes": ({"extra": {f"{WEIGHT}lora_magnitude_vector": np.ones(96)}}, "no weight of a plain LoRA adapter"),
