@@ -1,8 +1,8 @@
 """The output folder: it appears under its name only when complete, and a killed merge finds its finished pieces again.
 
-While a merge runs, everything lies in a hidden folder beside the final one. A journal there names the pieces whose
-bytes have reached the disk: data is synchronised first, then the journal, so that after a power loss no piece is
-believed that is not there.
+While a merge runs, everything lies in a hidden folder beside the final one. A journal beside both names the pieces
+whose bytes have reached the disk: data is synchronised first, then the journal, so that after a power loss no piece is
+believed that is not there. Whoever locks the journal owns the hidden folder: no other merge writes or removes it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class OutputFolder:
     def __init__(self, final: Path, plan: MergePlan) -> None:
         self.final = final
         self.partial = final.parent / f".{final.name}.partial"
+        self.journal = final.parent / f".{final.name}.journal"
         self._plan = plan
         self._lock = threading.Lock()
         self._commits: list[Future[None]] = []
@@ -59,23 +60,12 @@ class OutputFolder:
             UserError: the output folder is not empty or cannot be made, another merge writes it, or the disk is full.
         """
         refuse_occupied(self.final)
-        try:
-            self.partial.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{self.final} cannot be made: {error.strerror}.", "Pick a folder you may write to."
-            ) from None
-        with open(self.partial / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(
-                    f"Another merge is writing {self.final} now.", "Wait for it, or pick another folder."
-                ) from None
+        with self._held():
             self._files: list[int] = []
             # Waiting for the disk must not keep a core waiting, so a thread of its own does it.
             self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
             try:
+                refuse_occupied(self.final)  # again: the merge that held it until now may just have finished
                 self._recover()
                 self._files = [self._reserve(shard) for shard in self._plan.shards]
                 _sync_folder(self.partial)  # or a journal could outlive the files that it speaks of
@@ -84,16 +74,56 @@ class OutputFolder:
                 finally:
                     self._committer.shutdown()
             except OSError as error:
+                self._forget()
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
-                shutil.rmtree(self.partial, ignore_errors=True)
                 raise _no_space(self.final, self._plan.bytes_out) from None
             except Exception:
-                shutil.rmtree(self.partial, ignore_errors=True)
+                self._forget()
                 raise
+            else:
+                # Last, when the folder has its name for good: a merge killed before finds all of its pieces again, and
+                # one killed after leaves a hidden file that the next merge to that place overwrites.
+                self._forget()
             finally:
                 for descriptor in self._files:
                     os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Make the hidden folder and hold its journal's lock."""
+        busy = UserError(
+            f"Another merge is writing {self.final} now.", "Wait for it, or pick another folder."
+        )
+        while True:
+            try:
+                if not self.journal.parent.exists():
+                    self.journal.parent.mkdir(parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                descriptor = os.open(self.journal, flags, 0o666)
+            except OSError as error:
+                raise _unmakeable(self.final, error) from None
+            try:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    raise busy from None
+                if not _is_at(descriptor, self.journal):
+                    continue  # its holder removed it while we opened it: what we locked is no longer the journal
+                try:
+                    self.partial.mkdir(exist_ok=True)
+                except OSError as error:
+                    self.journal.unlink()
+                    raise _unmakeable(self.final, error) from None
+                yield
+                return
+            finally:
+                os.close(descriptor)
+
+    def _forget(self) -> None:
+        """Remove the hidden folder and the journal, in this order; only while the lock is held."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.journal.unlink(missing_ok=True)
 
     def write(self, shard: int, offset: int, data: Array) -> None:
         """Write bytes of a piece."""
@@ -130,8 +160,6 @@ class OutputFolder:
             _write_durably(target, content)
         for commit in self._commits:
             commit.result()
-        (self.partial / "journal").unlink()
-        (self.partial / "lock").unlink()
         refuse_occupied(self.final)
         _sync_folder(self.partial)
         os.rename(self.partial, self.final)  # takes the place of an empty folder, atomically
@@ -139,22 +167,20 @@ class OutputFolder:
 
     def _recover(self) -> None:
         """Believe the journal of the same plan where the files that it speaks of are there; else start over."""
-        journal = self.partial / "journal"
         try:
-            text = journal.read_bytes()
+            text = self.journal.read_bytes()
             whole = text[: text.rfind(b"\n") + 1]  # what follows the last line end was cut off by a crash
             lines = whole.splitlines()
             if json.loads(lines[0]) == self._plan.fingerprint and self._files_are_there():
                 self.done = {Piece(*numbers) for line in lines[1:] for numbers in json.loads(line)}
-                os.truncate(journal, len(whole))
+                os.truncate(self.journal, len(whole))
                 return
         except (OSError, ValueError, TypeError, IndexError):
             pass
         self.done = set()
         for entry in self.partial.iterdir():
-            if entry.name != "lock":
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        _write_durably(journal, (json.dumps(self._plan.fingerprint) + "\n").encode())
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        _write_durably(self.journal, (json.dumps(self._plan.fingerprint) + "\n").encode())
 
     def _files_are_there(self) -> bool:
         sizes = [(self.partial / shard.file, shard.size) for shard in self._plan.shards]
@@ -183,7 +209,7 @@ class OutputFolder:
         for shard in {self._plan.tensors[p.tensor].shard for p in pieces}:
             os.fdatasync(self._files[shard])
         line = json.dumps([[p.tensor, p.start, p.stop] for p in pieces]) + "\n"
-        _write_durably(self.partial / "journal", line.encode(), "ab")
+        _write_durably(self.journal, line.encode(), "ab")
 
 
 def _write_durably(path: Path, content: bytes, mode: Literal["wb", "ab"] = "wb") -> None:
@@ -201,6 +227,17 @@ def refuse_occupied(folder: Path) -> None:
         raise UserError(
             f"{folder} is not empty.", "Pick a new or an empty folder: a merge never overwrites anything."
         )
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _unmakeable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"{folder} cannot be made: {error.strerror}.", "Pick a folder you may write to.")
 
 
 def _no_space(folder: Path, needed: int) -> UserError:

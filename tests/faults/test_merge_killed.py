@@ -18,8 +18,10 @@ import yaml
 from merge_core import output as output_module
 from merge_core import vectors as vectors_module
 from merge_core.engine import merge
+from merge_core.errors import UserError
 from merge_core.plan import FLOATS, MergePlan
 from merge_core.prepare import prepare
+from merge_core.progress import Cancelled
 from merge_core.recipe import read_recipe
 from tests.checkpoints import write_model
 from tests.faults.merging_process import merge_here
@@ -78,7 +80,8 @@ class Merging:
 
 def lose_what_was_not_synchronised(partial: Path, plan: MergePlan) -> None:
     """As after a power loss: of the weight files, only bytes of pieces in the journal are what was written."""
-    lines = (partial / "journal").read_bytes().split(b"\n")[1:-1] if (partial / "journal").exists() else []
+    journal = partial.with_suffix(".journal")
+    lines = journal.read_bytes().split(b"\n")[1:-1] if journal.exists() else []
     kept = [piece for line in lines for piece in json.loads(line)]
     for number, shard in enumerate(plan.shards):
         if not (partial / shard.file).exists():
@@ -129,7 +132,7 @@ def test_killed_merge_resumes_to_identical_bytes(models: list[Path], tmp_path: P
 
 def killed_halfway(recipe: str, out: Path) -> None:
     """Leave a merge with something in its journal."""
-    journal = out.parent / f".{out.name}.partial" / "journal"
+    journal = out.parent / f".{out.name}.journal"
     for wait in range(200):
         merging = Merging(recipe, out)
         while not (journal.exists() and journal.read_bytes().count(b"\n") > 2) and not out.exists():
@@ -165,11 +168,11 @@ def test_a_torn_or_damaged_journal_never_spoils_the_output(
     models: list[Path], tmp_path: Path, damage: bytes
 ) -> None:
     recipe = recipe_text(models)
-    out, partial = tmp_path / "out", tmp_path / ".out.partial"
+    out, partial, journal = (tmp_path / name for name in ("out", ".out.partial", ".out.journal"))
     killed_halfway(recipe, out)
-    whole = (partial / "journal").read_bytes()
+    whole = journal.read_bytes()
     kept = damage == b"[[0, 0,"
-    (partial / "journal").write_bytes(
+    journal.write_bytes(
         whole + damage if kept else whole[: whole.index(b"\n") + 1] + damage if damage else b""
     )
     lose_what_was_not_synchronised(partial, prepare(read_recipe(recipe))) if kept else (
@@ -217,3 +220,77 @@ def test_no_piece_is_in_the_journal_before_its_bytes_are_on_the_disk(
     monkeypatch.setattr(output_module, "_write_durably", check)
     merge(plan, tmp_path / "out", threads=2)
     assert journalled == sum(len(vectors_module.pieces_of(i, t)) for i, t in enumerate(plan.tensors))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_nobody_takes_the_folder_from_a_merge_that_gives_it_its_name(
+    models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    plan = prepare(read_recipe(recipe_text(models)))
+    rename = os.rename
+    refused: list[str] = []
+
+    def second_merge() -> None:
+        with pytest.raises(UserError) as caught:
+            merge(plan, tmp_path / "out")
+        refused.append(caught.value.message)
+
+    def rename_beside_a_second_merge(source: Path, target: Path) -> None:
+        if moment == "before":
+            second_merge()
+        rename(source, target)
+        if moment == "after":
+            second_merge()
+
+    merge(plan, tmp_path / "expected")
+    monkeypatch.setattr(os, "rename", rename_beside_a_second_merge)
+    merge(plan, tmp_path / "out")
+    assert len(refused) == 1
+    assert contents(tmp_path / "out") == contents(tmp_path / "expected")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "out"]
+
+
+def test_nobody_takes_the_folder_from_a_failed_merge_that_removes_it(
+    models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = prepare(read_recipe(recipe_text(models)))
+    rmtree = shutil.rmtree
+
+    def remove_beside_a_second_merge(path: Path, **options: Any) -> None:
+        rmtree(path, **options)
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        with pytest.raises(UserError, match="Another merge"):
+            merge(plan, tmp_path / "out")
+
+    monkeypatch.setattr(shutil, "rmtree", remove_beside_a_second_merge)
+    with pytest.raises(Cancelled):
+        merge(plan, tmp_path / "out", cancelled=lambda: True)
+    assert shutil.rmtree is rmtree
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_merge_killed_as_it_names_its_folder_loses_nothing(
+    models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    plan = prepare(read_recipe(recipe_text(models)))
+    merge(plan, tmp_path / "expected")
+    out, expected = tmp_path / "out", contents(tmp_path / "expected")
+    rename = os.rename
+
+    def die(source: Path, target: Path) -> None:
+        if named:
+            rename(source, target)
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", die)
+        with pytest.raises(SystemExit):
+            merge(plan, out)
+    assert out.exists() == named
+    if named:
+        assert contents(out) == expected
+        shutil.rmtree(out)
+    assert merge(plan, out).resumed == (not named)
+    assert contents(out) == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "out"]
