@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from merge_core.errors import UserError
 
 LENGTH_BYTES = 8
 LONGEST_HEADER = 100_000_000  # the reference implementation's limit
+MOST_DIMENSIONS = 64  # as many as torch and numpy handle
 
 DTYPE_BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
@@ -26,6 +28,7 @@ DTYPE_BITS = {
     "F4": 4,
 }
 
+_BEYOND = 1 << 63  # more than any size or offset
 _DAMAGED = "The file is damaged or is no safetensors file: download or save it again."
 
 
@@ -155,25 +158,44 @@ def _spec(name: str, entry: Any, begin: int, file: str) -> TensorSpec:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise UserError(
-            f"{where}: unknown dtype {_quoted(str(dtype))}.",
+            f"{where}: unknown dtype {_quoted(_shown(dtype))}.",
             "Save the model as float32, float16 or bfloat16.",
         )
     if not _are_sizes(shape):
-        raise UserError(f"{where}: expected a shape of whole numbers, found {_quoted(str(shape))}.", _DAMAGED)
-    if not _are_sizes(offsets) or len(offsets) != 2:
-        raise UserError(f"{where}: expected two data_offsets, found {_quoted(str(offsets))}.", _DAMAGED)
-    first, last = offsets
-    needed = -(-math.prod(shape) * DTYPE_BITS[dtype] // 8)
-    if last - first != needed:
         raise UserError(
-            f"{where}: {dtype} of shape {shape} takes {needed} bytes, its data_offsets {offsets} hold {last - first}.",
+            f"{where}: expected a shape of whole numbers, found {_quoted(_shown(shape))}.", _DAMAGED
+        )
+    if len(shape) > MOST_DIMENSIONS:
+        raise UserError(
+            f"{where}: expected at most {MOST_DIMENSIONS} dimensions, found {len(shape)}.", _DAMAGED
+        )
+    if not _are_sizes(offsets) or len(offsets) != 2:
+        raise UserError(f"{where}: expected two data_offsets, found {_quoted(_shown(offsets))}.", _DAMAGED)
+    first, last = offsets
+    needed = _bytes_of(shape, DTYPE_BITS[dtype])
+    if needed is None or last - first != needed:
+        takes = "more bytes than any file has" if needed is None else f"{needed} bytes"
+        raise UserError(
+            f"{where}: {dtype} of shape {_shown(shape)} takes {takes}, its data_offsets {offsets} hold {last - first}.",
             _DAMAGED,
         )
     return TensorSpec(name, tuple(shape), dtype, file, begin + first, needed)
 
 
+def _bytes_of(shape: Sequence[int], bits: int) -> int | None:
+    """The bytes that entries of so many bits take; None where no data_offsets can say so many."""
+    if 0 in shape:
+        return 0
+    needed = bits
+    for size in shape:
+        needed *= size
+        if needed >= 8 * _BEYOND:
+            return None
+    return -(-needed // 8)
+
+
 def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) is int and 0 <= each < 1 << 63 for each in value)
+    return isinstance(value, list) and all(type(each) is int and 0 <= each < _BEYOND for each in value)
 
 
 def _require_every_byte_once(specs: Sequence[TensorSpec], begin: int, file_size: int, file: str) -> None:
@@ -195,3 +217,12 @@ def _require_every_byte_once(specs: Sequence[TensorSpec], begin: int, file_size:
 def _quoted(text: str) -> str:
     """A stranger's text, short and on one line."""
     return repr(text if len(text) <= 120 else text[:117] + "…")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = 8
+
+
+def _shown(value: Any) -> str:
+    """A stranger's JSON value, short however long or deep it is."""
+    return value if isinstance(value, str) else _SHORT.repr(value)

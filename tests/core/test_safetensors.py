@@ -31,6 +31,13 @@ def entry(shape: Any, offsets: Any, dtype: Any = "F32") -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
 
 
+def nested(depth: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 GOOD = {"a.weight": entry([2, 3], [0, 24]), "b.weight": entry([4], [24, 40])}
 
 
@@ -70,7 +77,12 @@ LIES = {
     "true as a size": (changed(a_weight=entry([True, 6], [0, 24])), "shape of whole numbers"),
     "negative size": (changed(a_weight=entry([-2, -3], [0, 24])), "shape of whole numbers"),
     "overflowing shape": (changed(a_weight=entry([1 << 62, 1 << 62, 0, 4], [0, 24])), "takes 0 bytes"),
-    "astronomic shape": (changed(a_weight=entry([1 << 62, 1 << 62], [0, 24])), "takes"),
+    "astronomic shape": (changed(a_weight=entry([1 << 62, 1 << 62], [0, 24])), "takes more bytes than any file"),
+    "a shape beyond the file": (changed(a_weight=entry([1000, 1000], [0, 24])), "takes 4000000 bytes"),
+    "dimensions without end": (changed(a_weight=entry([(1 << 63) - 1] * 80_000, [0, 24])), "at most 64 dimensions"),
+    "a size too long to print": (changed(a_weight=entry([(1 << 63) - 1] * 400, [0, 24])), "found 400"),
+    "the most dimensions": (changed(a_weight=entry([(1 << 63) - 1] * 64, [0, 24])), "takes more bytes than any file"),
+    "nested shape": (changed(a_weight=entry(nested(900), [0, 24])), "shape of whole numbers, found '[[["),
     "half a character": (file_of(b'{"\\ud800":' + json.dumps(GOOD["a.weight"]).encode() + b"}"), "no valid text"),
 }  # fmt: skip
 
