@@ -9,9 +9,8 @@ from merge_core.errors import UserError
 LARGEST = 1 << 20  # counters: more would not be faster
 SMALLEST = 1 << 14
 FIXED = 8 << 20  # bytes per thread for buffers of results
-FIXED_PER_ROW = (
-    2 << 20
-)  # … and per model for its chunk, stored and formed, a sample, and a method's temporary arrays
+# … and per model for its chunk, stored and formed, for a sample, and for a method's temporary arrays
+FIXED_PER_ROW = 3 << 20
 
 
 @dataclass(frozen=True)

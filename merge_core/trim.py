@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from merge_core.kernels import moments, rank
 from merge_core.methods.trimming import Trimmed
 from merge_core.thresholds import Each, Ranking, Threshold
 from merge_core.vectors import Chunk, Piece, VectorReader
+
+SUMMED = (
+    1 << 16
+)  # entries whose sums are rounded together: part of what a result means, as the size of a chunk is not
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -132,14 +137,19 @@ def trimmed_segments(
 
 
 def _moments(scope: ScopeTrim, reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]) -> Trimmed:
-    """Σ|τ|, Σ|τ̂| and Σ τ̂² per model; exactly rounded sums of per-chunk sums, whatever the threads and pieces were."""
+    """Σ|τ|, Σ|τ̂| and Σ τ̂² per model; exactly rounded sums of blocks' sums, whatever the threads and pieces were."""
     models = len(scope.thresholds)
 
     def sums(piece: Piece) -> list[Array]:
         rows: dict[int, Array] = {}
-        for chunk, _, vectors, trimmed in trimmed_segments(scope, reader, piece):
-            row = rows.setdefault(chunk.start, np.zeros((3, models)))
-            moments.add_moments(vectors, trimmed.threshold, row)
+        for chunk, first, vectors, trimmed in trimmed_segments(scope, reader, piece):
+            begin = chunk.start + first
+            end = begin + vectors.shape[1]
+            edges = [begin, *range(begin // SUMMED * SUMMED + SUMMED, end, SUMMED), end]
+            for start, stop in pairwise(edges):
+                part = np.ascontiguousarray(vectors[:, start - begin : stop - begin])
+                row = rows.setdefault(start // SUMMED, np.zeros((3, models)))
+                moments.add_moments(part, trimmed.threshold, row)
         return list(rows.values())
 
     table = [row for rows in each(sums, pieces) for row in rows]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-CHUNK = 1 << 16  # entries a method is given at a time; fewer would cost more calls than they save misses
+CHUNK = 1 << 17  # entries a method is given at a time; fewer would cost more calls than they save misses
 PIECE = 1 << 25  # most entries that one thread takes at a time; a piece is the unit of resumption
 COPIED = 1 << 20  # bytes of a tensor that is copied as it is, at a time
 APART = 4096 + 128  # bytes between rows' rooms beyond their size: alike addresses would crowd out each other

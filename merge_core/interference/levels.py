@@ -22,7 +22,7 @@ from merge_core.vectors import Piece, VectorReader
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MOST_LOW = 1 << 16  # patterns with lower bits that are kept
+MOST_LOW = 1 << 18  # patterns with lower bits that are kept
 DENSITIES = tuple(j / LEVELS for j in range(1, LEVELS + 1))
 
 

@@ -11,27 +11,30 @@ from merge_core.kernels.compilation import kernel
 Array = np.ndarray[Any, np.dtype[Any]]
 
 STRIP = 1024
+SUMMED = 1 << 16  # entries whose sum is rounded on its own: part of what a result means
 
 
 def gram_plain(vectors: Array, products: Array, same: Array, both: Array) -> None:
     """Numpy's meaning of `gram`."""
-    wide = vectors.astype(np.float64)
-    for a in range(len(vectors)):
-        for b in range(a, len(vectors)):
-            product = wide[a] * wide[b]
-            lanes = np.zeros(STRIP)
-            for start in range(0, product.size, STRIP):
-                part = product[start : start + STRIP]
-                lanes[: part.size] += part
-            total = 0.0
-            for lane in lanes:  # one after the other, as the kernel adds
-                total += lane
-            products[a, b] += total
-            if a == b:
-                continue
-            present = (vectors[a] != 0) & (vectors[b] != 0)
-            both[a, b] += np.count_nonzero(present)
-            same[a, b] += np.count_nonzero(present & (np.signbit(vectors[a]) == np.signbit(vectors[b])))
+    for first in range(0, vectors.shape[1], SUMMED):
+        block = vectors[:, first : first + SUMMED]
+        wide = block.astype(np.float64)
+        for a in range(len(block)):
+            for b in range(a, len(block)):
+                product = wide[a] * wide[b]
+                lanes = np.zeros(STRIP)
+                for start in range(0, product.size, STRIP):
+                    part = product[start : start + STRIP]
+                    lanes[: part.size] += part
+                total = 0.0
+                for lane in lanes:  # one after the other, as the kernel adds
+                    total += lane
+                products[a, b] += total
+                if a == b:
+                    continue
+                present = (block[a] != 0) & (block[b] != 0)
+                both[a, b] += np.count_nonzero(present)
+                same[a, b] += np.count_nonzero(present & (np.signbit(block[a]) == np.signbit(block[b])))
 
 
 @kernel
@@ -48,10 +51,10 @@ def gram(vectors, products, same, both):  # type: ignore[no-untyped-def]
     lanes = np.empty(STRIP)
     for a in range(models):
         for b in range(a, models):
-            for i in range(STRIP):
-                lanes[i] = 0.0
             agree = np.int64(0)
             present = np.int64(0)
+            for i in range(STRIP):
+                lanes[i] = 0.0
             for start in range(0, n, STRIP):
                 size = min(STRIP, n - start)
                 x = vectors[a, start : start + size]
@@ -68,9 +71,11 @@ def gram(vectors, products, same, both):  # type: ignore[no-untyped-def]
                     alike += live & (np.uint32(1) - ((xb[i] ^ yb[i]) >> np.uint32(31)))
                 present += seen
                 agree += alike
-            total = 0.0
-            for i in range(STRIP):
-                total += lanes[i]
-            products[a, b] += total
+                if (start + STRIP) % SUMMED == 0 or start + STRIP >= n:
+                    total = 0.0
+                    for i in range(STRIP):
+                        total += lanes[i]
+                        lanes[i] = 0.0
+                    products[a, b] += total
             same[a, b] += agree
             both[a, b] += present

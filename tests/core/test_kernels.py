@@ -311,7 +311,7 @@ def test_onset_counts_are_their_plain_meaning(models: int, n: int, seed: int) ->
 
 
 @pytest.mark.parametrize("models", [1, 3])
-@pytest.mark.parametrize("n", [0, 700, 4000])
+@pytest.mark.parametrize("n", [0, 700, 4000, 2 * gram.SUMMED, 2 * gram.SUMMED + 1030])
 def test_gram_is_its_plain_meaning(models: int, n: int) -> None:
     tau = adversarial(5, models, n)
     got = [np.zeros((models, models)), *np.zeros((2, models, models), np.int64)]
