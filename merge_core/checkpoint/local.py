@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from merge_core.checkpoint.assemble import assemble
@@ -35,7 +36,8 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
         adapter: open the adapter that lies there instead.
 
     Raises:
-        UserError: there is no such folder, it holds no model, or its files contradict each other.
+        UserError: there is no such folder, it holds no model, its files contradict each other, or one that counts is
+            a link that leads out of it.
     """
     if root.is_file():
         raise UserError(f"{ref} is a file; expected a model's folder.", "Name the folder that holds it.")
@@ -52,6 +54,8 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
 
     settings = ADAPTER_CONFIG if adapter else CONFIG
     files = adapter_files(names, ref) if adapter else weight_files(names, ref)
+    companions = () if adapter else _companions(root)
+    _require_inside(root, {settings, *files, *companions} & {*names, *companions}, ref)
     weight_map = None
     if files == (INDEX,):
         weight_map = read_index(_read(root / INDEX, ref), ref)
@@ -59,6 +63,7 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
     for file in files:
         if file not in names:
             raise missing_shard(ref, file)
+    _require_inside(root, files, ref)
     specs = assemble(ref, (_read_header(root, file, ref) for file in files), weight_map)
     config = read_object(_read(root / settings, ref), f"{ref}: {settings}") if settings in names else {}
     return Checkpoint(
@@ -66,7 +71,7 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
         commit=commit,
         root=root,
         specs=specs,
-        files=() if adapter else _companions(root),
+        files=companions,
         config=config,
         identity=commit or _identity(root, [*files, *([settings] if settings in names else [])]),
     )
@@ -105,8 +110,28 @@ def _companions(root: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if is_companion(name) and (root / name).is_file()))
 
 
+def _require_inside(root: Path, files: Iterable[str], ref: str) -> None:
+    """Refuse links that lead out of the folder: what they lead to would be merged, copied and published.
+
+    In the Hub's cache every file of a snapshot is a link to a blob of the same repository.
+    """
+    real = root.resolve()
+    allowed = [real]
+    if real.parent.name == "snapshots" and real.parent.parent.name.startswith("models--"):
+        allowed.append(real.parent.parent / "blobs")
+    for file in sorted(files):
+        found = (real / file).resolve()
+        if not any(found.is_relative_to(folder) for folder in allowed):
+            raise UserError(
+                f"{ref}: {file[:120]!r} is a link that leads out of the model's folder.",
+                "Put a copy of the file there, if you trust the model, or name the folder that it leads to.",
+            )
+
+
 def _identity(root: Path, files: list[str]) -> str:
-    """Rewriting a file, even with a file of equal size, changes its inode or its time."""
+    """Rewriting a file, even with one of equal size and age, changes its inode or the time its entry was changed."""
     stats = [(file, (root / file).stat()) for file in sorted(files)]
-    text = json.dumps([(file, s.st_size, s.st_mtime_ns, s.st_ino, s.st_dev) for file, s in stats])
+    text = json.dumps(
+        [(file, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for file, s in stats]
+    )
     return hashlib.sha256(text.encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -190,12 +191,85 @@ def test_one_safetensors_file_of_any_name_is_the_model(base: Path) -> None:
     assert {spec.file for spec in open_folder(base, "base").specs.values()} == {"weights.safetensors"}
 
 
-def test_link_to_weights_is_followed(base: Path, tmp_path: Path) -> None:
-    linked = tmp_path / "linked"
-    linked.mkdir()
-    for file in base.iterdir():
-        (linked / file.name).symlink_to(file)
-    assert set(open_folder(linked, "linked").specs) == set(TENSORS)
+def snapshot_of(model: Path, repo: Path) -> Path:
+    """The model as huggingface_hub keeps it: links to blobs."""
+    snapshot = repo / "snapshots" / ("a" * 40)
+    (repo / "blobs").mkdir(parents=True)
+    (snapshot / "1_Pooling").mkdir(parents=True)
+    for number, file in enumerate((*model.iterdir(), model / "config.json")):
+        (repo / "blobs" / str(number)).write_bytes(file.read_bytes())
+        if not (snapshot / file.name).exists():
+            (snapshot / file.name).symlink_to(f"../../blobs/{number}")
+        else:
+            (snapshot / "1_Pooling" / file.name).symlink_to(f"../../../blobs/{number}")
+    return snapshot
+
+
+def test_links_of_the_hubs_cache_are_followed(base: Path, tmp_path: Path) -> None:
+    snapshot = snapshot_of(base, tmp_path / "cache" / "models--acme--base")
+    (tmp_path / "moved").symlink_to(tmp_path / "cache")  # as where the cache lies on another disk
+    for folder in (snapshot, tmp_path / "moved" / "models--acme--base" / "snapshots" / ("a" * 40)):
+        found = open_folder(folder, "acme/base")
+        assert set(found.specs) == set(TENSORS)
+        assert found.files == ("1_Pooling/config.json", "config.json")
+
+
+def test_links_within_a_folder_and_to_the_folder_are_followed(base: Path, tmp_path: Path) -> None:
+    (base / "model.safetensors").rename(base / "weights")
+    (base / "model.safetensors").symlink_to("weights")
+    (tmp_path / "linked").symlink_to(base)
+    assert set(open_folder(tmp_path / "linked", "linked").specs) == set(TENSORS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model-00001-of-00002.safetensors",
+        INDEX,
+        "config.json",
+        "merges.txt",
+        "LICENSE",
+        "1_Pooling/config.json",
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "snapshot of another repository", "snapshot"])
+def test_link_that_leads_out_is_refused(
+    base: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, kind: str
+) -> None:
+    """Whatever it leads to would be copied into the merge, and published with it."""
+    outside = tmp_path / "private"
+    folder = tuned
+    if kind != "folder":
+        folder = snapshot_of(tuned, tmp_path / "models--acme--tuned")
+        if kind != "snapshot":
+            outside = tmp_path / "models--acme--private" / "blobs" / "1"
+            outside.parent.mkdir(parents=True)
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    outside.write_bytes(file.read_bytes() if file.exists() else b"secret")
+    file.unlink(missing_ok=True)
+    file.symlink_to(outside)
+    said = refusal(write_recipe_file(tmp_path, base, [folder]), capsys)
+    assert f"{name!r} is a link that leads out of the model's folder" in said
+
+
+def test_folder_that_is_a_link_leading_out_is_refused(tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "tokens.json").write_text("secret")
+    (tuned / "1_Pooling").symlink_to(tmp_path / "private")
+    with pytest.raises(UserError, match=r"'1_Pooling/tokens\.json' is a link that leads out"):
+        open_folder(tuned, "tuned")
+
+
+def test_weights_rewritten_in_place_change_the_identity_though_their_time_is_kept(base: Path) -> None:
+    before, weights = open_folder(base, "base").identity, base / "model.safetensors"
+    times = weights.stat()
+    with weights.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        opened.write(b"\7")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert weights.stat().st_mtime_ns == times.st_mtime_ns
+    assert open_folder(base, "base").identity != before
 
 
 def test_rewritten_weights_change_the_identity(base: Path) -> None:
