@@ -9,9 +9,11 @@ from typing import Any
 import gradio as gr
 import yaml
 
+from components.downloads import Tickets
 from components.page import CHANGE, QUICK, Page, complaint
 from components.run_folder import finished_folder, owned_run
 from components.workspace import Workspace
+from merge_core.card.map_picture import FILE as MAP
 from merge_core.errors import UserError
 
 LONGEST_CARD = 200_000  # characters
@@ -77,13 +79,14 @@ def _folder(workspace: Workspace, run: str, owner: str) -> Path:
     return folder
 
 
-def body_of(card: str) -> str:
-    """A card without its head, which is for machines."""
-    return _HEAD.sub("", card, count=1)
+def body_of(card: str, ticket: str) -> str:
+    """A card without its head, which is for machines, and with its picture from the run's folder."""
+    return _HEAD.sub("", card, count=1).replace(f"]({MAP})", f"](download/{ticket}/{MAP})")
 
 
-def build(page: Page, workspace: Workspace, opener: gr.Button) -> None:
+def build(page: Page, workspace: Workspace, opener: gr.Button, tickets: Tickets) -> None:
     """The card over the page, shown by `opener`."""
+    ticket = gr.State("")
     with gr.Column(visible=False, elem_id="tb-card", elem_classes=["tb-dialog"]) as dialog:
         with gr.Row(elem_classes=["tb-head"]):
             gr.Markdown("## Model card", elem_classes=["tb-title"])
@@ -110,15 +113,17 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> None:
 
     def opened(run: str, owner: str) -> tuple[Any, ...]:
         try:
+            folder = _folder(workspace, run, owner)
             text = read_card(workspace, run, owner)
         except UserError as error:
-            return gr.skip(), gr.skip(), gr.skip(), complaint(error)
-        return gr.Column(visible=True), body_of(text), text, ""
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), complaint(error)
+        given = tickets.give(folder, run)
+        return gr.Column(visible=True), body_of(text, given), text, given, ""
 
-    def switched(mode: str, text: str) -> tuple[Any, ...]:
+    def switched(mode: str, text: str, given: str) -> tuple[Any, ...]:
         reading = mode == READ
         return (
-            gr.Markdown(body_of(text or ""), visible=reading),
+            gr.Markdown(body_of(text or "", given), visible=reading),
             gr.Code(visible=not reading),
             gr.Button(visible=not reading),
         )
@@ -130,8 +135,8 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> None:
             return gr.skip(), complaint(error)
         return READ, ""
 
-    opener.click(opened, [page.run, page.owner], [dialog, shown, editor, page.notice], **CHANGE)
-    mode.change(switched, [mode, editor], [shown, editor, save], **QUICK)
+    opener.click(opened, [page.run, page.owner], [dialog, shown, editor, ticket, page.notice], **CHANGE)
+    mode.change(switched, [mode, editor, ticket], [shown, editor, save], **QUICK)
     save.click(saved, [page.run, page.owner, editor], [mode, page.notice], **CHANGE)
     close.click(lambda: (gr.Column(visible=False), READ), None, [dialog, mode], **QUICK)
     # A change that was not saved is dropped with the dialog: opening it reads the card anew.

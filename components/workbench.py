@@ -69,7 +69,7 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
                     measured = measuring.build(page, workspace)
                 with gr.Column(elem_classes=["tb-panel"]):
                     published = publish.build(page, publisher)
-        card_editor.build(page, workspace, published.read)
+        card_editor.build(page, workspace, published.read, tickets)
         parts = Parts(
             mark=bar.mark,
             models=models,

@@ -8,6 +8,7 @@ from typing import Any
 
 from merge_core import __version__
 from merge_core.card.licence import shown as licence_shown
+from merge_core.card.map_picture import FILE as MAP
 from merge_core.card.markdown import block, code, listed, table
 from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport
@@ -89,6 +90,7 @@ def disagreement_section(plan: MergePlan, report: InterferenceReport | None) -> 
         f"task vectors ({trimmed}), an entry is contested where at least two are nonzero, and in conflict where "
         "two of them have opposite signs. *By chance* is what random, unrelated task vectors of that density give.\n\n"
         + table(("", "entries", "contested", "in conflict", "in conflict, of contested"), rows)
+        + (f"\n\n![Share of contested entries in conflict, by layer and module]({MAP})" if layers else "")
     )
 
 

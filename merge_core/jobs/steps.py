@@ -78,9 +78,11 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge".
     """
     from merge_core.card import model_card
+    from merge_core.card.map_picture import map_picture
     from merge_core.card.replacing import replace_card
     from merge_core.engine import merge
     from merge_core.interference import InterferenceReport
+    from merge_core.interference.summary import recipe_density
 
     folder = root / "runs" / job.id
     paths = tuple(job.options.get("probes", ()))
@@ -113,7 +115,8 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     report = _inspect_parents(plan, root, pace)
     measured = _probe_family(plan, model, probes, root, folder, pace)
     found = None if report is None else InterferenceReport.from_json(read_json(report))
-    replace_card(model, model_card(plan, scores=measured, report=found), folder)
+    picture = None if found is None else map_picture(found, recipe_density(plan))
+    replace_card(model, model_card(plan, scores=measured, report=found), folder, picture)
     return {
         "model": _relative(model, root),
         **merged,

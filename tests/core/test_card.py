@@ -302,3 +302,29 @@ def test_weights_are_those_of_the_recipe_whatever_the_card_says(tmp_path: Path) 
     for name, tensor in tuned.items():
         np.testing.assert_allclose(merged[name].numpy(), tensor.numpy(), rtol=1e-6)
     assert load_recipe(tmp_path / "out" / "mergekit_config.yml").method == "ties"
+
+
+def test_map_is_a_picture_of_layers_and_modules_whatever_the_tensors_are_called() -> None:
+    import io
+
+    from PIL import Image
+
+    from merge_core.card.map_picture import map_picture
+    from merge_core.interference import InterferenceReport, TensorInterference
+
+    grid = (0.5, 1.0)
+    tensors = tuple(
+        TensorInterference(
+            f"h.{layer}.{module}", layer, module, "h", 100, (50, 100), (20, 40), (layer * 5, 20)
+        )
+        for layer in range(3)
+        for module in ("attn.q_proj.weight", "<b>\x1b[31m\N{WAVING HAND SIGN}.weight", "mlp.fc1.weight")
+    )
+    report = InterferenceReport(("a", "b"), grid, tensors, (), ())
+    picture = map_picture(report, 0.5)
+    assert picture is not None
+    shown = Image.open(io.BytesIO(picture))
+    assert shown.format == "PNG"
+    assert len({shown.getpixel((125, 36 + 20 * layer)) for layer in range(3)}) == 3
+    outside = InterferenceReport(("a", "b"), grid, (), (), ())
+    assert map_picture(outside, 0.5) is None

@@ -1,0 +1,109 @@
+"""The conflict map as a picture for a model card: layers down, modules across, at one density."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from merge_core.data_flow import role_of
+from merge_core.interference.report import InterferenceReport, TensorInterference
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw, ImageFont
+
+    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+FILE = "conflict-map.png"
+MOST_ROWS, MOST_COLUMNS = 120, 24
+WIDTH, HEIGHT, GAP = 66, 20, 2  # pixels of a cell
+LEFT, TOP, FOOT = 120, 34, 46
+INK, PAPER, EMPTY = "#171a21", "#ffffff", "#eceef2"
+# Perceptually uniform and told apart by everybody: five points of matplotlib's inferno, by its published values.
+_SCALE = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
+
+
+def map_picture(report: InterferenceReport, density: float) -> bytes | None:
+    """A PNG of the share of contested entries that are in conflict; None where no tensor lies in a layer.
+
+    Args:
+        report: the counts.
+        density: the one of its grid that is nearest is shown.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    at = min(range(len(report.density)), key=lambda i: abs(report.density[i] - density))
+    cells: dict[tuple[tuple[str, int], str], list[TensorInterference]] = {}
+    for tensor in report.tensors:
+        if tensor.layer is not None:
+            cells.setdefault(((tensor.stack, tensor.layer), _column(tensor.module)[1]), []).append(tensor)
+    rows = sorted(dict.fromkeys(row for row, _ in cells))[:MOST_ROWS]
+    places = {_column(t.module)[1]: _column(t.module)[0] for part in cells.values() for t in part}
+    columns = sorted(places, key=lambda column: (places[column], column))[:MOST_COLUMNS]
+    shares = {key: share for key, part in cells.items() if (share := _share(part, at)) is not None}
+    if not rows or not shares:
+        return None
+    low, high = min(shares.values()), max(shares.values())
+    size = (LEFT + len(columns) * WIDTH + GAP, TOP + len(rows) * HEIGHT + FOOT)
+    picture = Image.new("RGB", size, PAPER)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    for x, column in enumerate(columns):
+        draw.text((LEFT + x * WIDTH, TOP - 18), _fitting(column, WIDTH - GAP, font), fill=INK, font=font)
+    for y, row in enumerate(rows):
+        first = y == 0 or rows[y - 1][0] != row[0]
+        words = f"{row[0].rpartition('.')[2]} {row[1]}" if first else str(row[1])
+        draw.text(
+            (LEFT - 8, TOP + y * HEIGHT + 2),
+            _fitting(words, LEFT - 16, font),
+            fill=INK,
+            font=font,
+            anchor="ra",
+        )
+        for x, column in enumerate(columns):
+            share = shares.get((row, column))
+            box = (
+                LEFT + x * WIDTH,
+                TOP + y * HEIGHT,
+                LEFT + (x + 1) * WIDTH - GAP,
+                TOP + (y + 1) * HEIGHT - GAP,
+            )
+            draw.rectangle(box, fill=EMPTY if share is None else _colour(share, low, high))
+    _legend(draw, font, low, high, TOP + len(rows) * HEIGHT + 12)
+    stored = io.BytesIO()
+    picture.save(stored, "PNG", optimize=True)
+    return stored.getvalue()
+
+
+def _column(module: str) -> tuple[int, str]:
+    """(place in the data's flow, words) of a tensor's module."""
+    bare = module.removesuffix(".weight").removesuffix(".bias")
+    place, label = role_of(bare)
+    return place, label or bare.rpartition(".")[2]
+
+
+def _share(tensors: Sequence[TensorInterference], at: int) -> float | None:
+    contested = sum(tensor.contested[at] for tensor in tensors)
+    return sum(tensor.conflicted[at] for tensor in tensors) / contested if contested else None
+
+
+def _colour(share: float, low: float, high: float) -> tuple[int, int, int]:
+    place = (share - low) / (high - low) * (len(_SCALE) - 1) if high > low else 0.0
+    left = min(int(place), len(_SCALE) - 2)
+    one, other = _SCALE[left], _SCALE[left + 1]
+    red, green, blue = (round(a + (b - a) * (place - left)) for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
+def _legend(draw: ImageDraw.ImageDraw, font: Font, low: float, high: float, top: int) -> None:
+    for step in range(100):
+        draw.rectangle((LEFT + step, top, LEFT + step + 1, top + 10), fill=_colour(step / 99, 0.0, 1.0))
+    draw.text((LEFT - 8, top - 2), f"{100 * low:.0f} %", fill=INK, font=font, anchor="ra")
+    draw.text((LEFT + 110, top - 2), f"{100 * high:.0f} % of contested", fill=INK, font=font)
+
+
+def _fitting(text: str, width: int, font: Font) -> str:
+    """A stranger's words, printable and cut to a width in pixels."""
+    clean = "".join(c for c in text if c.isprintable())[:40]
+    while clean and font.getlength(clean) > width:
+        clean = clean[:-1]
+    return clean
