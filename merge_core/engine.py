@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from merge_core.budget import Budget, divide
+from merge_core.checkpoint.files import read_object
 from merge_core.errors import UserError
 from merge_core.guess import Counted, guess_thresholds, guessed_chunks, settle
 from merge_core.kernels import dtypes
@@ -421,8 +422,8 @@ def _config(plan: MergePlan, source: Path) -> Path | bytes:
     wanted = plan.recipe.out_dtype or plan.recipe.dtype
     if wanted is None:
         return source
-    config = json.loads(source.read_text())
+    config = dict(read_object(source.read_bytes(), f"{plan.template.ref}: {source.name}"))
     for key in ("torch_dtype", "dtype"):
         if key in config:
             config[key] = wanted
-    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(config, indent=2) + "\n").encode()

@@ -205,6 +205,18 @@ def test_models_may_be_stored_in_different_dtypes(tmp_path: Path) -> None:
     assert_rounded(got, reference(paths, "tensor", 0.5), "float32")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])  # with a mark of the order of bytes
+def test_configuration_in_any_encoding_of_json_is_taken_over(tmp_path: Path, encoding: str) -> None:
+    paths = family(tmp_path, "float32")
+    for path in paths:
+        (path / "config.json").write_text(
+            '{"model_type": "größer", "odd": "\\ud800", "dtype": "float64"}', encoding=encoding
+        )
+    merged(recipe_text(paths, density=0.5, out_dtype="float32"), tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
+    assert config == {"model_type": "größer", "odd": "\ud800", "dtype": "float32"}
+
+
 def test_float64_weights_are_merged_in_float32_and_stay_float64(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
