@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,7 +58,12 @@ def fitting(workspace: Workspace, owner: str, recipe: Recipe) -> list[str]:
 
 def chosen_paths(workspace: Workspace, owner: str, keys: Sequence[str]) -> tuple[str, ...]:
     """Where the chosen sets lie; a key that is not offered to this visitor stands for nothing."""
-    return tuple(each.path for each in offered(workspace, owner) if each.key in keys)
+    chosen = [each for each in offered(workspace, owner) if each.key in keys]
+    for each in chosen:
+        if each.key.startswith("own/"):
+            with suppress(FileNotFoundError):
+                os.utime(each.path)  # used: it is not removed for the next seven days
+    return tuple(each.path for each in chosen)
 
 
 def take_in(workspace: Workspace, owner: str, upload: Path) -> str:
@@ -78,6 +85,7 @@ def take_in(workspace: Workspace, owner: str, upload: Path) -> str:
         partial = folder / f".{name}"
         shutil.copyfile(upload, partial)
         partial.replace(folder / name)
+    os.utime(folder / name)
     return f"own/{name}"
 
 

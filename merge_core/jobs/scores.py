@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,9 @@ def known_scores(
     """Scores of a checkpoint on every probe; measured anew only where its content or the probe is new."""
     places = [_place(root, checkpoint, digest) for digest, _ in probes]
     missing = [probe for place, probe in zip(places, probes, strict=True) if read_json(place) is None]
+    for place in places:
+        with suppress(FileNotFoundError):
+            os.utime(place)  # or it would be tidied away while in use
     measured: list[dict[str, Any]] = []
     if missing:
         with whole_folder(checkpoint, root, cancelled) as folder:

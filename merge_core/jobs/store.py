@@ -23,6 +23,7 @@ from merge_core.errors import UserError
 from merge_core.jobs.disk import RefusedRow, SafeDisk
 from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
 from merge_core.jobs.space import promised, require_room_beside
+from merge_core.jobs.tidying import tidy_files
 from merge_core.needs import Needs
 
 LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
@@ -40,7 +41,7 @@ class JobStore:
     """The jobs under one root folder.
 
     Args:
-        root: everything jobs write lies under it: `jobs/` (this store), `runs/<job id>/`, `inspections/`.
+        root: everything jobs write lies under it: `jobs/` (this store), `runs/<job id>/`, and see `tidying`.
 
     Raises:
         UserError: the folder cannot be made, or its database cannot be read.
@@ -242,20 +243,20 @@ class JobStore:
             self._write(self._held(job_id, worker).requeued(counted=False))
 
     def tidy(self) -> None:
-        """Remove jobs finished long ago, and every folder that no job needs."""
+        """Remove jobs finished long ago, every folder that no job needs, and files unused for as long or too many."""
         horizon = time.time() - KEPT
         with self._transaction():
             jobs = list(self._jobs())
             for job in jobs:
                 if job.final and (job.finished or 0.0) < horizon:
                     del self._cache[job.id]
-            kept = {job.id for job in self._jobs() if job.state != "cancelled"}
+            left = list(self._jobs())
+        kept = {job.id for job in left if job.state != "cancelled"}
         for run in _children(self.root / "runs"):
             if run.name not in kept:
                 shutil.rmtree(run, ignore_errors=True)
-        for report in _children(self.root / "inspections"):
-            if report.stat().st_mtime < horizon:
-                report.unlink(missing_ok=True)
+        probes = {Path(str(path)) for job in left if not job.final for path in job.options.get("probes", ())}
+        tidy_files(self.root, horizon, {path for path in probes if path.is_relative_to(self.root / "probes")})
 
     # Rows -----------------------------------------------------------------------------------------------
 

@@ -11,12 +11,17 @@ import time
 import zlib
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from components import probe_sets
+from components.workspace import DEMO, ROOT, Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import JobStore
 from merge_core.jobs import store as store_module
+from merge_core.jobs import tidying as tidying_module
 from merge_core.jobs.job import Job, JobProgress
 from merge_core.jobs.store import LeaseLost
 
@@ -274,3 +279,61 @@ def test_old_jobs_and_unneeded_folders_are_removed(store: JobStore, monkeypatch:
     store.tidy()
     assert {job.id for job in store.list("ada")} == {fresh.id, waiting.id}
     assert {run.name for run in (store.root / "runs").iterdir()} == {fresh.id, waiting.id}
+
+
+def keep_file(store: JobStore, name: str, age: float, size: int = 10) -> Path:
+    """A file under the root, last used `age` seconds ago."""
+    path = store.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+KEPT_FOLDERS = ("inspections", "scores", "probes/0123", "thresholds")
+
+
+@pytest.mark.parametrize("folder", KEPT_FOLDERS)
+def test_files_unused_for_long_are_removed(store: JobStore, folder: str) -> None:
+    old = keep_file(store, f"{folder}/old", store_module.KEPT + 60)
+    fresh = keep_file(store, f"{folder}/fresh", store_module.KEPT - 60)
+    store.tidy()
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_kept_files_are_bounded_in_size_and_those_used_longest_ago_go_first(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("inspections/a.json", "scores/b.json", "probes/0123/c.jsonl", "scores/d.json")
+    files = [keep_file(store, name, 400 - 100 * number, 100) for number, name in enumerate(names)]
+    monkeypatch.setattr(tidying_module, "MOST_BYTES", 250)
+    store.tidy()
+    assert [file.exists() for file in files] == [False, False, True, True]
+
+
+def test_probe_file_of_a_waiting_job_is_never_tidied_away(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = keep_file(store, "probes/0123/c.jsonl", store_module.KEPT + 60, 100)
+    monkeypatch.setattr(tidying_module, "MOST_BYTES", 50)
+    job = store.submit("merge", "ada", "r", {"probes": [str(probe)]})
+    store.tidy()
+    assert probe.exists()
+    store.cancel(job.id, "ada")
+    store.tidy()
+    assert not probe.exists()
+
+
+def test_use_of_a_brought_probe_file_keeps_it(store: JobStore) -> None:
+    workspace = cast(Workspace, SimpleNamespace(store=store))
+    upload = next((ROOT / DEMO / "probes").glob("*.jsonl"))
+    key = probe_sets.take_in(workspace, "ada", upload)
+    (kept,) = (Path(path) for path in probe_sets.chosen_paths(workspace, "ada", [key]))
+    for use in (
+        lambda: probe_sets.take_in(workspace, "ada", upload),
+        lambda: probe_sets.chosen_paths(workspace, "ada", [key]),
+    ):
+        os.utime(kept, (1, 1))
+        use()
+        store.tidy()
+        assert kept.exists()
