@@ -41,6 +41,7 @@ class Job:
         worker: the worker that holds it while running.
         lease: when that worker counts as dead unless it says otherwise.
         needs: the room on the disk it was promised, see `merge_core.jobs.space`.
+        taken: when a worker last took it from the queue; 0 before.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Job:
     worker: str | None = None
     lease: float = 0.0
     needs: Mapping[str, Any] = field(default_factory=dict)
+    taken: float = 0.0
 
     @property
     def final(self) -> bool:

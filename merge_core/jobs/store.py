@@ -24,12 +24,14 @@ from merge_core.jobs.disk import RefusedRow, SafeDisk
 from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
 from merge_core.jobs.space import promised, require_room_beside
 from merge_core.jobs.tidying import tidy_files
+from merge_core.jobs.turns import in_turn
 from merge_core.needs import Needs
 
 LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
 MOST_ATTEMPTS = 3
 KEPT = 7 * 24 * 3600.0  # seconds a finished job and its folder are kept
 MOST_WAITING = 20  # unfinished jobs of one owner
+MOST_WAITING_IN_ALL = 200  # an owner is whatever name a browser sends: one visitor can have many
 LARGEST_REQUEST = 1 << 20  # characters of recipe and options together
 
 
@@ -100,7 +102,8 @@ class JobStore:
                 f"The recipe is longer than {LARGEST_REQUEST:,} characters.", "Paste only the recipe."
             )
         with self._transaction():
-            waiting = [job for job in self._jobs() if job.owner == owner and not job.final]
+            unfinished = [job for job in self._jobs() if not job.final]
+            waiting = [job for job in unfinished if job.owner == owner]
             for job in waiting:
                 if (job.kind, job.recipe, job.options, job.cancelling) == (kind, recipe, options, False):
                     return job
@@ -109,8 +112,13 @@ class JobStore:
                     f"{len(waiting)} of your jobs are waiting already.",
                     "Cancel some, or wait for one to finish.",
                 )
+            if len(unfinished) >= MOST_WAITING_IN_ALL:
+                raise UserError(
+                    f"{len(unfinished)} jobs of all visitors are waiting already.",
+                    "Try again when some have finished.",
+                )
             if needs is not None:
-                require_room_beside(needs, [j for j in self._jobs() if not j.final], self.root / "runs")
+                require_room_beside(needs, unfinished, self.root / "runs")
             now = time.time()
             job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=now, needs=promised(needs))
             if holder is not None:
@@ -131,13 +139,13 @@ class JobStore:
         return tuple(sorted(mine, key=lambda job: job.created, reverse=True)[:limit])
 
     def ahead(self, job_id: str, owner: str) -> int:
-        """How many jobs of anybody come before this queued one; 0 where it is not queued."""
+        """How many jobs of anybody come before this queued one, as things stand; 0 where it is not queued."""
         with self._readable():
             jobs = list(self._jobs())
         mine = next((j for j in jobs if j.id == job_id and j.owner == owner and j.state == "queued"), None)
         if mine is None:
             return 0
-        return sum(j.state == "running" or (j.state == "queued" and j.created < mine.created) for j in jobs)
+        return sum(j.state == "running" for j in jobs) + in_turn(jobs).index(mine)
 
     def cancel(self, job_id: str, owner: str) -> Job:
         """Stop a job: at once where it waits, within a second where it runs; one that is over stays as it is.
@@ -196,7 +204,7 @@ class JobStore:
     # For the worker -------------------------------------------------------------------------------------
 
     def claim(self, worker: str) -> Job | None:
-        """Take the job that waits longest, or None; first take back those whose worker is dead."""
+        """Take the job whose turn it is, or None; first take back those whose worker is dead."""
         with self._transaction():
             now = time.time()
             for orphan in [j for j in self._jobs() if j.state == "running" and j.lease < now]:
@@ -204,10 +212,10 @@ class JobStore:
                 self._write(heir)
                 if heir.state == "cancelled":
                     shutil.rmtree(self.folder(heir.id), ignore_errors=True)
-            queued = [job for job in self._jobs() if job.state == "queued"]
-            if not queued:
+            queue = in_turn(self._jobs())
+            if not queue:
                 return None
-            job = min(queued, key=lambda j: j.created).claimed(worker, now, LEASE)
+            job = replace(queue[0].claimed(worker, now, LEASE), taken=now)
             self._write(job)
         return job
 

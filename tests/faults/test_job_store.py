@@ -90,6 +90,45 @@ def test_one_owner_cannot_fill_the_queue(store: JobStore) -> None:
     assert store.submit("inspect", "eve", "r").state == "queued"
 
 
+def test_one_visitor_cannot_fill_the_queue_under_many_names(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MOST_WAITING_IN_ALL", 5)
+    jobs = [store.submit("inspect", f"name{number}", "r") for number in range(5)]
+    with pytest.raises(UserError, match="5 jobs of all visitors are waiting already"):
+        store.submit("inspect", "ada", "r")
+    assert store.submit("inspect", "name0", "r") == jobs[0]
+    store.cancel(jobs[1].id, "name1")
+    assert store.submit("inspect", "ada", "r").state == "queued"
+
+
+def test_owners_take_turns_and_each_is_told_its_place(store: JobStore) -> None:
+    names = ["ada"] * 4 + ["eve"] * 2 + ["bob"]
+    jobs = [store.submit("inspect", owner, f"{number}") for number, owner in enumerate(names)]
+    places = {job.id: store.ahead(job.id, job.owner) for job in jobs}
+    order: list[str] = []
+    while (job := store.claim("w")) is not None:
+        store.finish(job.id, "w", {})
+        order.append(job.id)
+        waiting = [each for each in jobs if each.id not in order]
+        assert all(store.ahead(each.id, each.owner) == places[each.id] - len(order) for each in waiting)
+    assert [next(j.owner for j in jobs if j.id == key) for key in order] == [
+        "ada", "eve", "bob", "ada", "eve", "ada", "ada",
+    ]  # fmt: skip
+    assert [places[key] for key in order] == list(range(7))
+
+
+def test_newcomer_comes_before_the_rest_of_a_long_queue(store: JobStore) -> None:
+    for number in range(3):
+        store.submit("inspect", "ada", f"r{number}")
+    store.claim("w")
+    late = store.submit("inspect", "eve", "r")
+    assert store.ahead(late.id, "eve") == 1
+    claimed = store.claim("w")
+    assert claimed is not None
+    assert claimed.id == late.id
+
+
 def test_endless_recipe_is_refused(store: JobStore) -> None:
     with pytest.raises(UserError, match="longer than"):
         store.submit("inspect", "ada", "x" * (store_module.LARGEST_REQUEST + 1))
