@@ -84,6 +84,22 @@ def test_gradient_of_four_numbers_is_interpolated_between_its_neighbours(layer: 
     assert at_layer(read_recipe(TIES), "weight", "acme/platypus", layer) == pytest.approx(weight)
 
 
+def test_only_layer_of_a_model_takes_the_gradients_last_value(tmp_path: Path) -> None:
+    tensors = {"model.embed_tokens.weight": np.ones((2, 2)), "model.layers.0.mlp.weight": np.ones((2, 2))}
+    base = write_model(tmp_path / "base", {name: 0 * values for name, values in tensors.items()})
+    tuned = write_model(tmp_path / "tuned", tensors)
+    recipe = {
+        "merge_method": "task_arithmetic",
+        "base_model": str(base),
+        "models": [{"model": str(tuned), "parameters": {"weight": [0.25, 0.5, 0.75]}}],
+    }
+    (tmp_path / "recipe.yml").write_text(yaml.safe_dump(recipe))
+    assert main(["merge", str(tmp_path / "recipe.yml"), str(tmp_path / "out")]) == 0
+    merged = read_model(tmp_path / "out")
+    assert merged["model.layers.0.mlp.weight"].unique().tolist() == [0.75]
+    assert merged["model.embed_tokens.weight"].unique().tolist() == [0.25]
+
+
 @pytest.mark.parametrize("tensor", ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"])
 def test_tensors_outside_the_layers_take_the_gradients_first_value(tensor: str) -> None:
     assert value(read_recipe(TIES), "density", "acme/orca", tensor) == 1.0
