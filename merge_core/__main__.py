@@ -6,6 +6,7 @@ Exit code 0; 2 for what a person can mend, told in one `error:` line; 130 after 
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import re
@@ -49,8 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # Whoever reads our output has seen enough. Python would complain about it once more while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
     except Exception as error:  # noqa: BLE001  nobody should be met by a traceback
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            where = f" for {error.filename}" if error.filename else ""
+            _say_error(f"No space{where}: {error.strerror}. Free some space, or write to another disk.")
+            _discard_unwritable_output()
+            return 2
         _say_error(f"something went wrong inside Tiebreak ({type(error).__name__}); details are in {_log()}")
         return 1
     return 0
@@ -175,6 +181,18 @@ def _bytes(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 512MiB or 2GB")
     return int(float(match[1]) * UNITS[match[2] or ""])
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _discard_unwritable_output() -> None:
+    """Where it is stdout that is on the full disk, Python would fail once more while it shuts down."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
 
 
 def _say_error(text: str) -> None:

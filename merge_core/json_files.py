@@ -31,12 +31,27 @@ def read_json(path: Path) -> Any:
         return None
 
 
+class NotKept(OSError):
+    """A value was made and could not be written, for the reason that `errno` and `strerror` tell."""
+
+    def __init__(self, error: OSError, value: Any) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.value = value
+
+
 def once(path: Path, make: Callable[[], Any]) -> Any:
-    """What lies at `path`; made and kept there the first time. Each use makes the file count as new."""
+    """What lies at `path`; made and kept there the first time. Each use makes the file count as new.
+
+    Raises:
+        NotKept: it was made and cannot be kept; the exception has it.
+    """
     value = read_json(path)
     if value is None:
         value = make()
-        write_json(path, value)
+        try:
+            write_json(path, value)
+        except OSError as error:
+            raise NotKept(error, value) from None
     else:
         os.utime(path)
     return value

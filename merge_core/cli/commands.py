@@ -106,7 +106,7 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.interference.sampling import plan_without_download
     from merge_core.interference.summary import recipe_density
     from merge_core.jobs.inspections import make_preview, make_report
-    from merge_core.json_files import read_json
+    from merge_core.json_files import NotKept, read_json
     from merge_core.prepare import prepare
     from merge_core.reproduce import find_recipe
 
@@ -116,13 +116,17 @@ def inspect(arguments: Arguments) -> None:
         raise UserError("--elections needs every weight, --sample-mb reads some.", "Leave one of them out.")
     recipe = inspectable(find_recipe(arguments.recipe).recipe)
     with _stop_on_interrupt() as stopped, Meter() as meter:
-        if arguments.sample_mb is not None:
-            plan = plan_without_download(recipe, note=_note)
-            path = make_preview(home(), plan, arguments.sample_mb, arguments.seed, meter, stopped)
-        else:
-            plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
-            path = make_report(home(), plan, meter, stopped, arguments.threads, arguments.elections)
-        report = InterferenceReport.from_json(read_json(path))
+        try:
+            if arguments.sample_mb is not None:
+                plan = plan_without_download(recipe, note=_note)
+                path = make_preview(home(), plan, arguments.sample_mb, arguments.seed, meter, stopped)
+            else:
+                plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
+                path = make_report(home(), plan, meter, stopped, arguments.threads, arguments.elections)
+            document = read_json(path)
+        except NotKept as made:  # no reason to fail: it is made anew next time
+            document = made.value
+        report = InterferenceReport.from_json(document)
     if arguments.json:
         _write(arguments.json, report_document(report))
     if arguments.html:
@@ -299,7 +303,12 @@ def _expect_merge(folder: Path) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     with _writing(path):
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError:
+            if path.is_file():  # half of a report is none
+                path.unlink()
+            raise
 
 
 def _write(path: Path, document: Any) -> None:

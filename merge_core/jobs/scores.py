@@ -96,16 +96,17 @@ def known_scores(
     places = [_place(root, checkpoint, digest) for digest, _ in probes]
     missing = [probe for place, probe in zip(places, probes, strict=True) if read_json(place) is None]
     for place in places:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             os.utime(place)  # or it would be tidied away while in use
     measured: list[dict[str, Any]] = []
     if missing:
         with whole_folder(checkpoint, root, cancelled) as folder:
             measured = scores(folder, missing, progress, cancelled)
-    for digest, probe in missing:
-        found = [score for score in measured if score["probe"] == probe.name]
-        write_json(_place(root, checkpoint, digest), found)
-    return [score for place in places for score in read_json(place) or ()]
+    fresh = {_place(root, checkpoint, d): [s for s in measured if s["probe"] == p.name] for d, p in missing}
+    for place, found in fresh.items():
+        with suppress(OSError):  # a full disk is no reason to fail: they are measured anew next time
+            write_json(place, found)
+    return [score for place in places for score in fresh.get(place) or read_json(place) or ()]
 
 
 def _place(root: Path, checkpoint: Checkpoint, digest: str) -> Path:

@@ -435,6 +435,45 @@ def test_full_disk_is_one_error_line_and_leaves_nothing(recipe: Path, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yml"]
 
 
+def small_files_only() -> None:
+    """No file may grow beyond 1 kB, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+def test_inspection_that_cannot_be_kept_is_shown_all_the_same(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sampled in ([], ["--sample-mb", "0.1"]):
+        monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "full"))
+        done = run("inspect", recipe, *sampled, preexec_fn=small_files_only)
+        monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "free"))
+        assert (done.returncode, done.stdout) == (0, run("inspect", recipe, *sampled).stdout)
+    assert not [path for path in (tmp_path / "full").rglob("*") if path.is_file() and path.suffix == ".json"]
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+def test_report_for_a_full_disk_is_one_error_line_and_leaves_nothing(
+    name: str, recipe: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / name
+    done = run("inspect", recipe, f"--{target.suffix[1:]}", target, preexec_fn=small_files_only)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {target} cannot be written: File too large.")
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yml"]
+
+
+def test_results_sent_to_a_full_disk_are_one_error_line(recipe: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "merge_core", "inspect", str(recipe)],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: No space: No space left on device.")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("target", ["gone/report.json", "."])
 def test_report_with_nowhere_to_go_is_refused_before_the_work(
     target: str,
