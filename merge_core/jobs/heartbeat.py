@@ -22,7 +22,8 @@ class Heartbeat:
     """Beats for one job while its block runs.
 
     Args:
-        force: called, in the heartbeat's thread, when a step does not stop in time; must not return.
+        force: called with every beat, in its thread, once a step has not stopped in time. It may end the process, or
+            return where the step stops by itself in the end.
     """
 
     def __init__(self, store: JobStore, job: Job, worker: str, force: Callable[[], None]) -> None:
