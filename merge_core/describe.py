@@ -44,7 +44,10 @@ def _method(plan: MergePlan) -> Iterator[str]:
 def _range(values: list[Any]) -> str:
     """One value, or the least and the greatest of several."""
     distinct = sorted(set(values), key=lambda v: (v is None, v))
-    shown = [f"{v:g}" if isinstance(v, float) else str(v).lower() if isinstance(v, bool) else str(v) for v in distinct]
+    shown = [
+        f"{v:g}" if isinstance(v, float) else str(v).lower() if isinstance(v, bool) else str(v)
+        for v in distinct
+    ]
     if len(shown) == 1:
         return shown[0]
     numeric = all(isinstance(v, float) for v in distinct)
@@ -60,7 +63,9 @@ def _output(plan: MergePlan) -> Iterator[str]:
     if copied:
         names = ", ".join(t.name for t in copied[:3]) + (", …" if len(copied) > 3 else "")
         yield f"copies: {len(copied):,} tensors from {plan.template.ref}: {names}"
-    files = plan.shards[0].file if len(plan.shards) == 1 else f"{len(plan.shards)} files, {plan.shards[0].file} …"
+    files = (
+        plan.shards[0].file if len(plan.shards) == 1 else f"{len(plan.shards)} files, {plan.shards[0].file} …"
+    )
     yield f"writes: {plan.bytes_out / 1e6:,.1f} MB in {files}"
     if plan.template.files:
         yield f"takes over from {plan.template.ref}: {', '.join(plan.template.files)}"

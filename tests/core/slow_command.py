@@ -10,7 +10,7 @@ from merge_core.__main__ import main
 from merge_core.vectors import Piece
 
 if __name__ == "__main__":
-    vectors.PIECE = 1 << 14
+    vectors.PIECE = vectors.CHUNK = 1 << 14
     finish = output.OutputFolder.finish
 
     def finish_slowly(self: output.OutputFolder, piece: Piece, nbytes: int) -> None:

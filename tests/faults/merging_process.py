@@ -11,7 +11,7 @@ from merge_core.kernels.warming import warm
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
 
-vectors.PIECE = 1 << 15
+vectors.PIECE = vectors.CHUNK = 1 << 15
 output.COMMIT_BYTES = 1 << 18
 warm()
 

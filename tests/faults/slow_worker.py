@@ -15,7 +15,7 @@ from merge_core.vectors import Piece
 
 if __name__ == "__main__":
     notes, pause = sys.argv[1], float(sys.argv[2])
-    vectors.PIECE = 1 << 14
+    vectors.PIECE = vectors.CHUNK = 1 << 14
     output.COMMIT_BYTES = 1
     finish = output.OutputFolder.finish
 

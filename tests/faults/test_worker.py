@@ -208,7 +208,7 @@ def test_killed_worker_is_followed_by_one_that_continues_from_the_finished_piece
     until(lambda: notes.exists() and len(notes.read_text().splitlines()) > 20, "some finished pieces")
     first.kill()
     first.wait()
-    journal = next(store.folder(job.id).glob(".*/journal"))
+    journal = next(store.folder(job.id).glob(".*.journal"))
     listed = [json.loads(line) for line in journal.read_text().split("\n")[1:-1]]
     finished = {(tensor, start) for line in listed for tensor, start, _ in line}
     assert len(finished) >= 10
