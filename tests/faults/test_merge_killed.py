@@ -110,7 +110,9 @@ def test_killed_merge_resumes_to_identical_bytes(models: list[Path], tmp_path: P
     rng = np.random.default_rng(1)
     out, partial = tmp_path / "out", tmp_path / ".out.partial"
     kills = resumed = 0
-    while kills < KILLS // 2:
+    while kills < KILLS // 2 or (
+        not resumed and kills < 2 * KILLS
+    ):  # on a busy machine the first may come too early
         merging = Merging(recipe, out)
         time.sleep(rng.uniform(0, seconds))
         hit = merging.kill()
