@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-JobKind = Literal["inspect", "merge", "probe", "push"]
+JobKind = Literal["inspect", "merge", "probe"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 KINDS: tuple[str, ...] = get_args(JobKind)

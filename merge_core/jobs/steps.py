@@ -14,7 +14,6 @@ from merge_core.errors import UserError
 from merge_core.jobs.inspections import make_preview, make_report
 from merge_core.jobs.job import Job, JobProgress
 from merge_core.jobs.pace import Pace
-from merge_core.jobs.store import JobStore
 from merge_core.json_files import once, read_json, write_json
 from merge_core.known import THRESHOLDS
 from merge_core.pace import remember
@@ -146,40 +145,10 @@ def probe_step(job: Job, root: Path, pace: Pace) -> Result:
     return {"scores": [{**score, "model": name} for score in found]}
 
 
-def push_step(job: Job, root: Path, pace: Pace) -> Result:
-    """Upload a finished merge as the account this machine is signed in with; a visitor's token never comes this way.
-
-    Options: `run`, id of a merge job of the same owner; `repo_id`; `private`; `pull_request`.
-    Result: `url`, `commit`, `pull_request_url`.
-    """
-    from merge_core.hub import HubClient
-
-    store = JobStore(root)
-    merge = store.get(str(job.options.get("run", "")), job.owner)
-    if merge is None or merge.kind != "merge" or merge.state != "done":
-        raise UserError(
-            "There is no such merge to upload.", "Merge first; finished merges are kept for seven days."
-        )
-    folder = store.folder(merge.id) / "model"
-    published = HubClient().publish(
-        folder,
-        str(job.options.get("repo_id", "")),
-        private=bool(job.options.get("private", True)),
-        pull_request=bool(job.options.get("pull_request", False)),
-        progress=pace.part(1.0, "Uploading"),
-    )
-    return {
-        "url": published.url,
-        "commit": published.commit,
-        "pull_request_url": published.pull_request_url,
-    }
-
-
 STEPS: dict[str, Callable[[Job, Path, Pace], Result]] = {
     "inspect": inspect_step,
     "merge": merge_step,
     "probe": probe_step,
-    "push": push_step,
 }
 
 

@@ -183,16 +183,12 @@ class JobStore:
         """Forget a job that is over, and delete what it made.
 
         Raises:
-            UserError: the owner has no such job, or it, or an upload of what it made, is not over.
+            UserError: the owner has no such job, or it is not over.
         """
         with self._transaction():
             job = self._owned(job_id, owner)
-            uploads = [j for j in self._jobs() if not j.final and j.options.get("run") == job_id]
-            if not job.final or uploads:
-                raise UserError(
-                    "This job is being uploaded." if uploads else f"This job is {job.state}.",
-                    "Cancel it, or wait until it is over.",
-                )
+            if not job.final:
+                raise UserError(f"This job is {job.state}.", "Cancel it, or wait until it is over.")
             del self._cache[job.id]
         shutil.rmtree(self.folder(job.id), ignore_errors=True)
 

@@ -162,15 +162,6 @@ def test_job_that_is_not_over_is_not_removed(store: JobStore) -> None:
         store.remove(job.id, "somebody else")
 
 
-def test_run_is_not_removed_while_it_is_uploaded(store: JobStore) -> None:
-    job = store.submit("merge", "me", recipe("acme/code"))
-    store.claim("worker")
-    store.finish(job.id, "worker", {})
-    store.submit("push", "me", "", {"run": job.id, "repo_id": "me/merge"})
-    with pytest.raises(UserError, match="is being uploaded"):
-        store.remove(job.id, "me")
-
-
 # What is promised to jobs ---------------------------------------------------------------------------------
 
 

@@ -398,39 +398,20 @@ def test_probe_of_no_model_says_so(store: JobStore, start: Start) -> None:
     )
 
 
-def finished_merge(store: JobStore, owner: str) -> Job:
-    """A merge job that is over, with a folder that could be pushed."""
-    job = store.submit("merge", owner, "r")
-    assert store.claim("w") is not None
-    (store.folder(job.id) / "model").mkdir(parents=True)
-    (store.folder(job.id) / "model" / "README.md").write_text("# A merge\n")
-    store.finish(job.id, "w", {"model": f"runs/{job.id}/model"})
-    return job
-
-
 def test_token_of_this_machine_reaches_neither_the_store_nor_a_log(
     store: JobStore, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = "hf_" + "abcDEF0123" * 4
     monkeypatch.setenv("HF_TOKEN", token)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    merge = finished_merge(store, "ada")
     start()
-    push = ended(store, store.submit("push", "ada", "", {"run": merge.id, "repo_id": "ada/merge"}))
-    assert push.state == "failed"
-    assert push.error is not None
-    assert token not in push.error
+    probe = ended(store, store.submit("probe", "ada", "", {"model": "ada/merge", "probes": []}))
+    assert probe.state == "failed"
+    assert probe.error is not None
+    assert token not in probe.error
     store.close()
     for path in store.root.rglob("*"):
         assert not path.is_file() or token.encode() not in path.read_bytes(), path
-
-
-def test_only_the_owner_of_a_merge_can_push_it(store: JobStore, start: Start) -> None:
-    merge = finished_merge(store, "ada")
-    start()
-    push = ended(store, store.submit("push", "eve", "", {"run": merge.id, "repo_id": "eve/stolen"}))
-    assert push.state == "failed"
-    assert str(push.error).startswith("There is no such merge to upload.")
 
 
 def test_failed_job_runs_again_once_the_cause_is_gone(
