@@ -6,12 +6,9 @@ then every piece is combined on its own. It never asks which method it runs.
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,25 +16,20 @@ from typing import Any
 import numpy as np
 
 from merge_core.budget import Budget, divide
-from merge_core.checkpoint.files import read_object
-from merge_core.errors import UserError
+from merge_core.combine import Combiner
+from merge_core.companions import companion_files
 from merge_core.guess import Counted, guess_thresholds, guessed_chunks, settle
-from merge_core.kernels import dtypes
-from merge_core.kernels.vectors import add_to_base
 from merge_core.known import WHOLE_MODEL, KnownThresholds
 from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.output import OutputFolder
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
+from merge_core.pool import Pool, cores, in_turn
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
-from merge_core.recipe import write_recipe
-from merge_core.recipe.published import published_recipe
 from merge_core.thresholds import Ranking
-from merge_core.trim import ScopeTrim, measure_trim, trimmed_segments
+from merge_core.trim import ScopeTrim, measure_trim, segments_of
 from merge_core.vectors import Piece, VectorReader, pieces_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-WRITE_ENTRIES = 1 << 19  # entries that are gathered before they are written
 
 
 @dataclass(frozen=True)
@@ -94,51 +86,8 @@ def merge(
         work.run()
         work.save()
         work.require_unchanged()
-        output.complete([*_other_files(plan), *extra_files])
+        output.complete([*companion_files(plan), *extra_files])
     return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class Pool:
-    """Threads that apply a function to pieces; the first error or a cancellation stops all of them."""
-
-    def __init__(self, threads: int, check: Callable[[], None]) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="merge")
-        self._check = check
-        self.stop = threading.Event()
-
-    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """[function(item) for item in items], on all threads."""
-        if len(items) == 1:
-            return [function(items[0])]
-        futures: list[Future[Any]] = [self._executor.submit(function, item) for item in items]
-        pending = set(futures)
-        try:
-            while pending:
-                done, pending = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                self._check()
-        except BaseException:
-            self.stop.set()
-            for future in pending:
-                future.cancel()
-            wait(pending)
-            raise
-        return [future.result() for future in futures]
-
-    def close(self) -> None:
-        """End the threads."""
-        self._executor.shutdown()
-
-
-def in_turn(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """[function(item) for item in items], on this thread."""
-    return [function(item) for item in items]
 
 
 class _Work:
@@ -172,6 +121,7 @@ class _Work:
         budget = divide(memory, threads, len(plan.models) + 1)
         self._reader = _reader(plan, budget, device)
         self._known = KnownThresholds(known, plan)
+        self._combiner = Combiner(plan, output, self._reader.largest_chunk, self._check)
         self._pool = Pool(budget.threads, self._tell)
 
     def run(self) -> None:
@@ -273,43 +223,20 @@ class _Work:
         trim, again = settled
         for model, threshold in enumerate(trim.thresholds):
             ranking.learn(model, threshold)
-        each(lambda p: self._compute(p, _segments(trim, self._reader, p)), again)
+        each(lambda p: self._compute(p, segments_of(trim, self._reader, p)), again)
         for piece in pieces:
             self._finish(piece)
         return trim
 
     def _combine(self, piece: Piece, trim: ScopeTrim | None) -> None:
         """Compute and write one piece, and have done with it."""
-        self._compute(piece, _segments(trim, self._reader, piece))
+        self._compute(piece, segments_of(trim, self._reader, piece))
         self._advance(piece.size)
         self._finish(piece)
 
     def _compute(self, piece: Piece, segments: Iterable[tuple[Array | None, Array, Trimmed | None]]) -> None:
-        """Compute and write consecutive runs of a piece: (base's entries or None, vectors, how they are trimmed)."""
-        tensor = self._plan.tensors[piece.tensor]
-        function = self._plan.method.function
-        settings = tensor.settings or {}
-        itemsize = FLOATS[tensor.dtype]
-        room = np.empty(
-            min(max(WRITE_ENTRIES, self._reader.largest_chunk), piece.size), _NARROW[tensor.dtype]
-        )
-        filled = 0
-        position = tensor.offset + piece.start * itemsize
-        self._message = tensor.name
-        for base, vectors, trimmed in segments:
-            told = settings if trimmed is None else {**settings, "trimmed": trimmed}
-            merged = _applied(base, function(vectors, **told))
-            n = merged.size
-            if filled + n > room.size:
-                self._output.write(tensor.shard, position, room[:filled])
-                position += filled * itemsize
-                filled = 0
-                self._check()
-            if narrow(tensor.dtype, merged, room[filled : filled + n]) >= dtypes.INFINITE:
-                raise _overflow(tensor)
-            filled += n
-        if filled:
-            self._output.write(tensor.shard, position, room[:filled])
+        self._message = self._plan.tensors[piece.tensor].name
+        self._combiner.write(piece, segments)
 
     def _advance(self, entries: int) -> None:
         with self._count_lock:
@@ -350,80 +277,3 @@ def _reader(plan: MergePlan, budget: Budget, device: str) -> VectorReader:
     from merge_core.accelerator import TorchReader
 
     return TorchReader(plan, budget, device)
-
-
-def _applied(base: Any, merged: Any) -> Array:
-    """Base and merged task vector → merged weights, float32 in this machine's memory."""
-    if isinstance(merged, np.ndarray):
-        if base is not None:
-            add_to_base(base, merged)
-        return merged
-    from merge_core.kernels import on_torch
-
-    applied = merged if base is None else on_torch.add_to_base(base, merged)
-    found: Array = applied.cpu().numpy()
-    return found
-
-
-def _segments(
-    trim: ScopeTrim | None, reader: VectorReader, piece: Piece
-) -> Iterator[tuple[Array | None, Array, Trimmed | None]]:
-    """(base's entries or None, vectors, how they are trimmed or None) of consecutive runs of a piece."""
-    if trim is None:
-        for chunk in reader.chunks(piece):
-            yield chunk.base, chunk.vectors, None
-        return
-    for chunk, start, vectors, trimmed in trimmed_segments(trim, reader, piece):
-        base = None if chunk.base is None else chunk.base[start : start + vectors.shape[1]]
-        yield base, vectors, trimmed
-
-
-_NARROW: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.uint16, "BF16": np.uint16}
-
-
-def narrow(dtype: str, values: Array, out: Array) -> int:
-    """float32 → stored entries in `out`, rounded once; answers the largest |value| bit pattern (`kernels.dtypes`)."""
-    if dtype == "BF16":
-        return int(dtypes.narrow_bf16(values, out))
-    if dtype == "F16":
-        return int(dtypes.narrow_f16(values, out))
-    np.copyto(out, values)
-    return int(dtypes.peak(values))
-
-
-def _overflow(tensor: TensorPlan) -> UserError:
-    name = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}[tensor.dtype]
-    hint = (
-        "Say `out_dtype: bfloat16` or float32."
-        if tensor.dtype == "F16"
-        else "Use smaller weights or a smaller lambda."
-    )
-    return UserError(f"{tensor.name}: the merged values exceed what {name} can hold.", hint)
-
-
-def _other_files(plan: MergePlan) -> list[tuple[str, Path | bytes]]:
-    """Everything beside the weights that a complete model folder needs."""
-    template = plan.template
-    files: list[tuple[str, Path | bytes]] = []
-    for name in template.files:
-        assert template.root is not None
-        source = template.root / name
-        files.append((name, _config(plan, source) if name == "config.json" else source))
-    if len(plan.shards) > 1:
-        names = {t.name: plan.shards[t.shard].file for t in plan.tensors}
-        index = {"metadata": {"total_size": sum(t.nbytes for t in plan.tensors)}, "weight_map": names}
-        files.append(("model.safetensors.index.json", (json.dumps(index, indent=2) + "\n").encode()))
-    files.append(("mergekit_config.yml", write_recipe(published_recipe(plan.recipe, plan.commits)).encode()))
-    return files
-
-
-def _config(plan: MergePlan, source: Path) -> Path | bytes:
-    """The template's config.json, naming the dtype that the output really has."""
-    wanted = plan.recipe.out_dtype or plan.recipe.dtype
-    if wanted is None:
-        return source
-    config = dict(read_object(source.read_bytes(), f"{plan.template.ref}: {source.name}"))
-    for key in ("torch_dtype", "dtype"):
-        if key in config:
-            config[key] = wanted
-    return (json.dumps(config, indent=2) + "\n").encode()

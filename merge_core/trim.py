@@ -136,6 +136,19 @@ def trimmed_segments(
             yield chunk, start, vectors, replace(scope.trimmed, threshold=least)
 
 
+def segments_of(
+    trim: ScopeTrim | None, reader: VectorReader, piece: Piece
+) -> Iterable[tuple[Array | None, Array, Trimmed | None]]:
+    """(base's entries or None, vectors, how they are trimmed or None) of consecutive runs of a piece."""
+    if trim is None:
+        for chunk in reader.chunks(piece):
+            yield chunk.base, chunk.vectors, None
+        return
+    for chunk, start, vectors, trimmed in trimmed_segments(trim, reader, piece):
+        base = None if chunk.base is None else chunk.base[start : start + vectors.shape[1]]
+        yield base, vectors, trimmed
+
+
 def _moments(scope: ScopeTrim, reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]) -> Trimmed:
     """Σ|τ|, Σ|τ̂| and Σ τ̂² per model; exactly rounded sums of blocks' sums, whatever the threads and pieces were."""
     models = len(scope.thresholds)

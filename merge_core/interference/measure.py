@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from merge_core.budget import Budget, divide
-from merge_core.engine import Pool, cores, in_turn
 from merge_core.errors import UserError
 from merge_core.interference.elections import ElectionTally
 from merge_core.interference.levels import DENSITIES, Dealer, LevelTable, measure_levels
@@ -24,6 +23,7 @@ from merge_core.layers import locate
 from merge_core.methods import METHODS
 from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
+from merge_core.pool import Pool, cores, in_turn
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
 from merge_core.thresholds import Threshold
