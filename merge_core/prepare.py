@@ -12,7 +12,7 @@ from merge_core.needs import Needs, needs_of, require_room
 from merge_core.opening import open_checkpoint
 from merge_core.pace import DOWNLOAD, remember
 from merge_core.plan import SHARD_BYTES, MergePlan, commits_of, make_plan
-from merge_core.preflight import examine
+from merge_core.preflight import Verdict, examine
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef, Recipe
 from merge_core.recipe.published import pinned_recipe
@@ -28,6 +28,27 @@ def open_all(recipe: Recipe, hub: HubClient | None = None) -> dict[ModelRef, Che
         UserError: one cannot be opened.
     """
     return {ref: open_checkpoint(ref, hub) for ref in recipe.refs()}
+
+
+def open_fitting(
+    recipe: Recipe, hub: HubClient | None = None, note: Callable[[str], None] | None = None
+) -> tuple[dict[ModelRef, Checkpoint], Verdict]:
+    """Every checkpoint of the recipe from its headers alone, once all are known to fit together; and the verdict.
+
+    Args:
+        recipe, hub, note: see `fetch`.
+
+    Raises:
+        UserError: one cannot be opened, or the first problem found.
+    """
+    checkpoints = open_all(recipe, hub)
+    verdict = examine(recipe, checkpoints)
+    if verdict.problems:
+        raise verdict.problems[0]
+    if note is not None:
+        for sentence in verdict.notes:
+            note(sentence)
+    return checkpoints, verdict
 
 
 def prepare(
@@ -71,13 +92,7 @@ def fetch(
     Raises:
         UserError: the first problem found; nothing was downloaded unless everything fits, together and on the disk.
     """
-    checkpoints = open_all(recipe, hub)
-    verdict = examine(recipe, checkpoints)
-    if verdict.problems:
-        raise verdict.problems[0]
-    if note is not None:
-        for sentence in verdict.notes:
-            note(sentence)
+    checkpoints, verdict = open_fitting(recipe, hub, note)
     needs = needs_of(checkpoints, hub, verdict.bytes_out)
     require_room_for(needs, out)
     begun = time.monotonic()

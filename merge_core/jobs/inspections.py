@@ -15,8 +15,7 @@ from merge_core.interference.sampling import inspect_sample
 from merge_core.json_files import once, read_json
 from merge_core.known import THRESHOLDS
 from merge_core.plan import MergePlan, make_plan
-from merge_core.preflight import examine
-from merge_core.prepare import open_all
+from merge_core.prepare import open_fitting
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import Recipe
 
@@ -41,10 +40,7 @@ def find_report(
         UserError: the recipe's models cannot be opened or do not fit together.
     """
     recipe = inspectable(recipe)
-    checkpoints = open_all(recipe, hub)
-    verdict = examine(recipe, checkpoints)
-    if verdict.problems:
-        raise verdict.problems[0]
+    checkpoints, _ = open_fitting(recipe, hub)
     path = report_path(root, make_plan(recipe, checkpoints))
     document = read_json(_with_elections(path) if elections else path)
     return None if document is None else InterferenceReport.from_json(document)

@@ -16,8 +16,7 @@ from merge_core.interference.sampling.reading import ReadRange, SampleReader, fe
 from merge_core.interference.sampling.together import Sums, pairs_and_norms, sum_blocks
 from merge_core.layers import locate
 from merge_core.plan import MergePlan, TensorPlan, make_plan
-from merge_core.preflight import examine
-from merge_core.prepare import open_all
+from merge_core.prepare import open_fitting
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback
 from merge_core.recipe import Recipe
 
@@ -33,13 +32,7 @@ def plan_without_download(
     Raises:
         UserError: a model cannot be opened, or they do not fit together.
     """
-    checkpoints = open_all(recipe, hub)
-    verdict = examine(recipe, checkpoints)
-    if verdict.problems:
-        raise verdict.problems[0]
-    if note is not None:
-        for sentence in verdict.notes:
-            note(sentence)
+    checkpoints, _ = open_fitting(recipe, hub, note)
     return make_plan(recipe, checkpoints)
 
 
