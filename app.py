@@ -9,7 +9,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 from starlette.middleware import Middleware
 
 from components import theme, workbench
-from components.downloads import Tickets, routes
+from components.publishing.downloads import Tickets, routes
 from components.same_origin import SameOrigin
 from components.workspace import ROOT, open_workspace
 from merge_core.jobs import Supervisor

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from components.editing import Draft
+from components.tuning.editing import Draft
 from merge_core.errors import UserError
 from merge_core.recipe import Recipe
 

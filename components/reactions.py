@@ -8,14 +8,16 @@ from typing import Any
 
 import gradio as gr
 
-from components import conflict_map, inspecting, measuring, probe_sets, publish, results, runs
-from components.editing import Draft
 from components.header import whereabouts
+from components.interference import conflict_map, inspecting
 from components.link import Link, link_query, read_query
-from components.model_rows import Found, model_rows
+from components.models.model_rows import Found, model_rows
 from components.page import CHANGE, QUICK, Page, complaint
-from components.recipe_panel import parse
-from components.start import readiness, start
+from components.publishing import publish
+from components.runs import measuring, probe_sets, results, runs
+from components.runs.start import readiness, start
+from components.tuning.editing import Draft
+from components.tuning.recipe_panel import parse
 from components.visitor import visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError

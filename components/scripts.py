@@ -1,4 +1,4 @@
-"""A component's JavaScript: plain files of this folder, put together in one scope."""
+"""A component's JavaScript: plain files beside it, put together in one scope."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ HERE = Path(__file__).parent
 
 @cache
 def script(*names: str) -> str:
-    """The files of these names as one piece; what the earlier ones define, the later ones use."""
+    """The files of these names, from this folder, as one piece; what the earlier ones define, the later ones use."""
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)

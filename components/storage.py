@@ -9,9 +9,9 @@ import gradio as gr
 
 from components import wording
 from components.page import QUICK, Page, complaint
-from components.pushes import Pushes
-from components.run_rows import title
-from components.runs import known_owner
+from components.publishing.pushes import Pushes
+from components.runs.run_rows import title
+from components.runs.runs import known_owner
 from components.scripts import script
 from components.workspace import Workspace
 from merge_core.errors import UserError

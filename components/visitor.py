@@ -13,9 +13,9 @@ from components.workspace import Workspace
 from merge_core.hub import HubClient
 from merge_core.jobs import Job, JobKind
 from merge_core.jobs.fetching import submit_fetched
-from merge_core.needs import Needs, needs_of
 from merge_core.preflight import bytes_out, template_ref
 from merge_core.prepare import open_all, pinned
+from merge_core.prepare.needs import Needs, needs_of
 from merge_core.recipe import Recipe, write_recipe
 
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import gradio as gr
 
-from components import (
-    card_editor,
-    conflict_map,
-    drilldown,
-    header,
-    measuring,
-    picker,
-    publish,
-    recipe_panel,
-    results,
-    runs,
-    storage,
-    tuner,
-)
+from components import header, storage
 from components import page as pages
-from components.downloads import Tickets
-from components.editing import Draft
-from components.pushes import Pushes
+from components.interference import conflict_map, drilldown
+from components.models import picker
+from components.publishing import card_editor, publish
+from components.publishing.downloads import Tickets
+from components.publishing.pushes import Pushes
 from components.reactions import LOOK_EVERY, Parts, Reactions
+from components.runs import measuring, results, runs
+from components.tuning import recipe_panel, tuner
+from components.tuning.editing import Draft
 from components.workspace import Workspace
 from merge_core.recipe import read_recipe
 

@@ -11,7 +11,7 @@ from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
 from merge_core.hub import HubClient
 from merge_core.jobs import JobStore
-from merge_core.opening import open_checkpoint
+from merge_core.prepare.opening import open_checkpoint
 from merge_core.recipe import ModelRef, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]

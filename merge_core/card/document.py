@@ -11,8 +11,8 @@ from merge_core.card.metadata import front_matter
 from merge_core.card.sections import Score
 from merge_core.interference.report import InterferenceReport
 from merge_core.plan import MergePlan
+from merge_core.preflight.stated import stated
 from merge_core.recipe.published import published_models, published_recipe
-from merge_core.stated import stated
 
 MOST_NAMED = 4  # models in the title
 

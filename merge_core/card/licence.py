@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from merge_core.card.markdown import code, listed
-from merge_core.stated import Licence
+from merge_core.preflight.stated import Licence
 
 
 @dataclass(frozen=True)

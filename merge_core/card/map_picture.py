@@ -6,8 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from merge_core.data_flow import role_of
 from merge_core.interference.report import InterferenceReport, TensorInterference
+from merge_core.network.data_flow import role_of
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from merge_core.plan import MergePlan
+from merge_core.preflight.stated import Licence
 from merge_core.recipe.published import PublishedModel
-from merge_core.stated import Licence
 
 Score = Mapping[str, Any]
 

@@ -14,10 +14,10 @@ from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport
 from merge_core.interference.summary import Counts, recipe_density, summarise
 from merge_core.plan import MergePlan
+from merge_core.preflight.stated import Licence
 from merge_core.recipe import Recipe, write_recipe
 from merge_core.recipe.published import PublishedModel
 from merge_core.recipe.writer import OUR_OWN
-from merge_core.stated import Licence
 
 Score = Mapping[str, Any]
 

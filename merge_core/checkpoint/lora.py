@@ -1,6 +1,6 @@
 """LoRA adapters in PEFT's form: which tensors of a base they change, and by what, from headers and settings alone.
 
-An adapted model is never made: its entries are computed where they are read, see `merge_core.low_rank`.
+An adapted model is never made: its entries are computed where they are read, see `merge_core.checkpoint.low_rank`.
 """
 
 from __future__ import annotations

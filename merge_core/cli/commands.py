@@ -28,13 +28,13 @@ Arguments = argparse.Namespace
 def merge(arguments: Arguments) -> None:
     """Merge into a new folder, say where it is, and measure it where that is asked for."""
     from merge_core.card import model_card
+    from merge_core.cli.reproduce import find_recipe
     from merge_core.engine import merge as merge_plan
+    from merge_core.engine.output import refuse_occupied
     from merge_core.home import home
-    from merge_core.known import THRESHOLDS
-    from merge_core.output import refuse_occupied
-    from merge_core.pace import remember
     from merge_core.prepare import prepare
-    from merge_core.reproduce import find_recipe
+    from merge_core.prepare.pace import remember
+    from merge_core.trimming.known import THRESHOLDS
 
     refuse_occupied(arguments.out)  # before anything is downloaded
     source = find_recipe(arguments.recipe)
@@ -100,6 +100,7 @@ def _measure(plan: MergePlan, merged: Path, probes: list[tuple[str, ProbeSet]]) 
 
 def inspect(arguments: Arguments) -> None:
     """Show where the recipe's models disagree, by layer."""
+    from merge_core.cli.reproduce import find_recipe
     from merge_core.cli.tables import report_document, report_text
     from merge_core.home import home
     from merge_core.interference import InterferenceReport, inspectable
@@ -108,7 +109,6 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.jobs.inspections import make_preview, make_report
     from merge_core.json_files import NotKept, read_json
     from merge_core.prepare import prepare
-    from merge_core.reproduce import find_recipe
 
     _expect_writable(arguments.json)
     _expect_writable(arguments.html)
@@ -138,13 +138,13 @@ def inspect(arguments: Arguments) -> None:
 
 def check(arguments: Arguments) -> None:
     """Say of each model whether it can be merged, and what that would take, before any weight is read."""
+    from merge_core.cli.describe import describe
+    from merge_core.cli.reproduce import find_recipe
     from merge_core.cli.verdicts import model_lines, resource_lines
-    from merge_core.describe import describe
-    from merge_core.needs import needs_of
     from merge_core.plan import make_plan
     from merge_core.preflight import examine, examine_each
     from merge_core.prepare import open_all, require_room_for
-    from merge_core.reproduce import find_recipe
+    from merge_core.prepare.needs import needs_of
 
     recipe = find_recipe(arguments.recipe).recipe
     checkpoints = open_all(recipe)
@@ -199,8 +199,8 @@ def probe(arguments: Arguments) -> None:
     from dataclasses import asdict
 
     from merge_core.cli.tables import scores_text
-    from merge_core.materialise import whole_folder
-    from merge_core.opening import open_checkpoint
+    from merge_core.engine.materialise import whole_folder
+    from merge_core.prepare.opening import open_checkpoint
     from merge_core.probe import load_probe, run_probe
     from merge_core.recipe import ModelRef
 
@@ -289,7 +289,7 @@ def _expect_writable(path: Path | None) -> None:
 def _expect_merge(folder: Path) -> None:
     """Refuse, before anything is sent, a folder that no merge made: its files may not be meant for others."""
     from merge_core.checkpoint import open_folder
-    from merge_core.reproduce import RECIPE_FILE
+    from merge_core.cli.reproduce import RECIPE_FILE
 
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.", "Merge into it first.")

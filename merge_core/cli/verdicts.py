@@ -8,10 +8,10 @@ from pathlib import Path
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.cli.terminal import duration, size
-from merge_core.needs import Needs, memory_there
-from merge_core.pace import DOWNLOAD, seconds_for
 from merge_core.plan import MergePlan
 from merge_core.preflight import Verdict, template_ref
+from merge_core.prepare.needs import Needs, memory_there
+from merge_core.prepare.pace import DOWNLOAD, seconds_for
 from merge_core.recipe import ModelRef, Recipe
 
 MEMORY = 1 << 30  # bytes that `merge` may use unless it is told otherwise
@@ -50,7 +50,7 @@ def resource_lines(plan: MergePlan, needs: Needs, cache: Path | None) -> Iterato
 
     Args:
         plan: what is merged.
-        needs: see `merge_core.needs`.
+        needs: see `merge_core.prepare.needs`.
         cache: where downloads go; None where there are none.
     """
     if cache is not None and needs.download:

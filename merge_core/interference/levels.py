@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.counters import Counters, count_over
 from merge_core.kernels import onset
 from merge_core.kernels.onset import COARSE, CODES, FINE, LEVELS, LOW_BITS, LOW_MASK, NEVER, SOLE, TIED
 from merge_core.methods.trimming import TrimRule
-from merge_core.thresholds import Each, Threshold
-from merge_core.vectors import Piece, VectorReader
+from merge_core.streaming.counters import Counters, count_over
+from merge_core.streaming.cut import Threshold
+from merge_core.streaming.pieces import Piece
+from merge_core.streaming.pool import Each
+from merge_core.streaming.vectors import VectorReader
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,23 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.budget import Budget, divide
 from merge_core.errors import UserError
 from merge_core.interference.elections import ElectionTally
 from merge_core.interference.levels import DENSITIES, Dealer, LevelTable, measure_levels
 from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
 from merge_core.kernels import gram, onset
 from merge_core.kernels.dtypes import MAGNITUDE
-from merge_core.known import WHOLE_MODEL, KnownThresholds
-from merge_core.layers import locate
 from merge_core.methods import METHODS
 from merge_core.methods.trimming import TrimRule
+from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan
-from merge_core.pool import Pool, cores, in_turn
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
-from merge_core.thresholds import Threshold
-from merge_core.vectors import VectorReader, pieces_of
+from merge_core.streaming.budget import Budget, divide
+from merge_core.streaming.cut import Threshold
+from merge_core.streaming.pieces import pieces_of
+from merge_core.streaming.pool import Pool, cores, in_turn
+from merge_core.streaming.vectors import VectorReader
+from merge_core.trimming.known import WHOLE_MODEL, KnownThresholds
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -9,11 +9,11 @@ from importlib.resources import files
 from typing import Any
 
 from merge_core import __version__
-from merge_core.data_flow import precedes_layers, role_of
 from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.interference.summary import sum_bounds
 from merge_core.interference.warnings import warnings_of
+from merge_core.network.data_flow import precedes_layers, role_of
 
 KINDS = ("touched", "contested", "conflicted")
 MOST_NAMED = 32  # tensors named in one cell; a cell of a mixture of experts holds hundreds

@@ -42,7 +42,7 @@ class TensorInterference:
 
     Args:
         name: the tensor's name.
-        layer, module, stack: where it lies; see `merge_core.layers`.
+        layer, module, stack: where it lies; see `merge_core.network.layers`.
         numel: how many entries it has.
         touched: per density of the grid, entries where at least one task vector survives the trim.
         contested: … where at least two do.

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from merge_core.errors import UserError
 from merge_core.jobs.heartbeat import Heartbeat
 from merge_core.jobs.job import Job, JobKind
-from merge_core.jobs.pace import Pace
+from merge_core.jobs.staged_progress import Pace
 from merge_core.jobs.store import JobStore, LeaseLost
-from merge_core.needs import Needs
 from merge_core.prepare import fetch
+from merge_core.prepare.needs import Needs
 from merge_core.progress import Cancelled
 from merge_core.recipe import read_recipe
 

@@ -13,11 +13,11 @@ from merge_core.interference import InterferenceReport, inspect, inspectable
 from merge_core.interference.levels import DENSITIES
 from merge_core.interference.sampling import inspect_sample
 from merge_core.json_files import once, read_json
-from merge_core.known import THRESHOLDS
 from merge_core.plan import MergePlan, make_plan
 from merge_core.prepare import open_fitting
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import Recipe
+from merge_core.trimming.known import THRESHOLDS
 
 if TYPE_CHECKING:
     from merge_core.hub import HubClient

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from merge_core.checkpoint import Checkpoint
+from merge_core.engine.materialise import whole_folder
 from merge_core.errors import UserError
 from merge_core.json_files import read_json, write_json
-from merge_core.materialise import whole_folder
 from merge_core.plan import MergePlan
 from merge_core.probe import ProbeSet, check_probes, load_probe, run_probe
 from merge_core.progress import CancelCheck, ProgressCallback

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from merge_core.jobs.job import Job
-from merge_core.needs import Needs, require_room
+from merge_core.prepare.needs import Needs, require_room
 
 
 def promised(needs: Needs | None) -> dict[str, Any]:

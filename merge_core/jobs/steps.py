@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from merge_core.errors import UserError
 from merge_core.jobs.inspections import make_preview, make_report
 from merge_core.jobs.job import Job, JobProgress
-from merge_core.jobs.pace import Pace
+from merge_core.jobs.staged_progress import Pace
 from merge_core.json_files import once, read_json, write_json
-from merge_core.known import THRESHOLDS
-from merge_core.pace import remember
 from merge_core.plan import MergePlan
 from merge_core.prepare import prepare
+from merge_core.prepare.pace import remember
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef, read_recipe
+from merge_core.trimming.known import THRESHOLDS
 
 if TYPE_CHECKING:
     from merge_core.hub import HubClient
@@ -130,7 +130,7 @@ def probe_step(job: Job, root: Path, pace: Pace) -> Result:
     Result: `scores`, a list of {model, probe, metric, score, low, high, n}.
     """
     from merge_core.jobs.scores import known_scores, load_probes
-    from merge_core.opening import open_checkpoint
+    from merge_core.prepare.opening import open_checkpoint
 
     name = str(job.options.get("model", ""))
     if not name:

@@ -25,7 +25,7 @@ from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
 from merge_core.jobs.space import promised, require_room_beside
 from merge_core.jobs.tidying import tidy_files
 from merge_core.jobs.turns import in_turn
-from merge_core.needs import Needs
+from merge_core.prepare.needs import Needs
 
 LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
 MOST_ATTEMPTS = 3

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from merge_core.known import THRESHOLDS
+from merge_core.trimming.known import THRESHOLDS
 
 # Reports, scores and probe files that visitors brought, all together; each use makes a file count as new.
 BOUNDED = ("inspections", "scores", "probes")

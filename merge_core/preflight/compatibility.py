@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from merge_core.checkpoint import Checkpoint
-from merge_core.correspondence import (
+from merge_core.errors import UserError
+from merge_core.network.correspondence import (
     counterpart,
     is_derived,
     is_embedding,
@@ -13,7 +14,6 @@ from merge_core.correspondence import (
     is_tied,
     text_configs,
 )
-from merge_core.errors import UserError
 from merge_core.preflight.tensor_groups import grouped
 from merge_core.preflight.vocabulary import vocabulary_difference, vocabulary_notes
 from merge_core.recipe import ModelRef

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from merge_core.stated import Licence
+from merge_core.preflight.stated import Licence
 
 
 class Kind(Enum):

@@ -8,8 +8,8 @@ from pathlib import Path
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
 from merge_core.preflight.licences import Kind, asked, in_each_others_way, listed, terms_of, together
+from merge_core.preflight.stated import Licence, stated
 from merge_core.recipe import ModelRef
-from merge_core.stated import Licence, stated
 
 
 def terms(checkpoints: Mapping[ModelRef, Checkpoint]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from merge_core.layers import locate
+from merge_core.network.layers import locate
 
 MOST = 3  # groups that are named; the rest is counted
 LONGEST = 100  # characters of a name

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
-from merge_core.layers import layer_count, locate, stack_depths
 from merge_core.methods import METHODS
+from merge_core.network.layers import layer_count, locate, stack_depths
 from merge_core.preflight.compatibility import (
     FLOAT_BYTES,
     copies,

@@ -12,7 +12,7 @@ import statistics
 
 from playwright.sync_api import sync_playwright
 
-from components.inspecting import MapState
+from components.interference.inspecting import MapState
 from tests.browser.map_page import made_up_report, served
 
 MODULES = (

@@ -10,13 +10,15 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from components import conflict_map, drilldown, theme, tuner
 from components import page as pages
-from components.editing import Draft
-from components.inspecting import MapState
+from components import theme
+from components.interference import conflict_map, drilldown
+from components.interference.inspecting import MapState
+from components.tuning import tuner
+from components.tuning.editing import Draft
 from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
 from merge_core.interference.elections import ElectionTally
-from merge_core.layers import locate
+from merge_core.network.layers import locate
 from merge_core.recipe import read_recipe
 
 RECIPE = """

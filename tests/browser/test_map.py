@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from components.inspecting import MapState
+from components.interference.inspecting import MapState
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport, TensorInterference
 from merge_core.interference.chance import chance

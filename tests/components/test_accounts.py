@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from components.runs import known_owner, new_owner
+from components.runs.runs import known_owner, new_owner
 from components.same_origin import SameOrigin
 from components.visitor import visitor_token
 from components.workspace import Workspace

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.cell_rules import (
+from components.tuning.cell_rules import (
     Tensors,
     filters_for,
     own_densities,
@@ -15,7 +15,7 @@ from components.cell_rules import (
     set_cell_weight,
     set_density,
 )
-from components.editing import Draft, set_method, set_parameter, shown_parameter
+from components.tuning.editing import Draft, set_method, set_parameter, shown_parameter
 from merge_core.errors import UserError
 from merge_core.methods import METHODS
 from merge_core.recipe import ModelRef, Recipe, read_recipe

@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from components.downloads import Tickets, routes
+from components.publishing.downloads import Tickets, routes
 
 
 @pytest.fixture
@@ -63,5 +63,5 @@ def test_an_unknown_ticket_opens_nothing(client, folder):
 
 def test_a_ticket_expires(client, tickets, folder, monkeypatch):
     ticket = tickets.give(folder, "m")
-    monkeypatch.setattr("components.downloads.time.monotonic", lambda: 1e12)
+    monkeypatch.setattr("components.publishing.downloads.time.monotonic", lambda: 1e12)
     assert client.get(f"/download/{ticket}/model.safetensors").status_code == 404

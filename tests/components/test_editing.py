@@ -2,8 +2,8 @@
 
 import pytest
 
-from components import editing
-from components.editing import (
+from components.tuning import editing
+from components.tuning.editing import (
     Draft,
     add_model,
     bring_back,

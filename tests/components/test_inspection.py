@@ -2,8 +2,8 @@
 
 import pytest
 
-from components.editing import add_model, set_method, set_parameter, set_weight
-from components.inspection import question
+from components.interference.wanted_inspection import question
+from components.tuning.editing import add_model, set_method, set_parameter, set_weight
 from merge_core.errors import UserError
 from merge_core.recipe import ModelRef, read_recipe
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from components.map_editing import edit_cells, own_settings
-from components.map_layout import arrange
+from components.interference.map_editing import edit_cells, own_settings
+from components.interference.map_layout import arrange
 from merge_core.errors import UserError
 from merge_core.recipe import read_recipe
 

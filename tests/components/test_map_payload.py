@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components import conflict_map
-from components.inspecting import MapState
-from components.map_layout import arrange
-from components.map_payload import MOST_LISTED, NO_RATE, brief_names, map_payload
+from components.interference import conflict_map
+from components.interference.inspecting import MapState
+from components.interference.map_layout import arrange
+from components.interference.map_payload import MOST_LISTED, NO_RATE, brief_names, map_payload
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
 from merge_core.interference.chance import chance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from components.model_warnings import model_warnings
+from components.interference.model_warnings import model_warnings
 from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from components.results import measured
-from components.score_chart import score_chart
-from components.scores import luck_sentence, score_table
+from components.runs.results import measured
+from components.runs.score_chart import score_chart
+from components.runs.scores import luck_sentence, score_table
 
 COLOURS = {"base": "--tb-base", "shoes": "--tb-m0", "merge": "--tb-accent"}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from components.controls import declared_controls
-from components.tuner import control_updates
+from components.tuning.controls import declared_controls
+from components.tuning.tuner import control_updates
 from merge_core.methods import METHODS
 from merge_core.recipe import Recipe
 

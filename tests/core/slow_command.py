@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 
-from merge_core import output, vectors
 from merge_core.__main__ import main
-from merge_core.vectors import Piece
+from merge_core.engine import output
+from merge_core.streaming import pieces
+from merge_core.streaming.pieces import Piece
 
 if __name__ == "__main__":
-    vectors.PIECE = vectors.CHUNK = 1 << 14
+    pieces.PIECE = pieces.CHUNK = 1 << 14
     finish = output.OutputFolder.finish
 
     def finish_slowly(self: output.OutputFolder, piece: Piece, nbytes: int) -> None:

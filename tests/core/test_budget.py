@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from merge_core.budget import LARGEST, SMALLEST, divide
 from merge_core.errors import UserError
-from merge_core.vectors import CHUNK
+from merge_core.streaming.budget import LARGEST, SMALLEST, divide
+from merge_core.streaming.pieces import CHUNK
 
 
 @pytest.mark.parametrize("memory", [64 << 20, 256 << 20, 1 << 30, 8 << 30])

@@ -17,7 +17,7 @@ from huggingface_hub.utils import WeakFileLock
 from merge_core.__main__ import main
 from merge_core.errors import UserError
 from merge_core.jobs import JobStore
-from merge_core.needs import SPARE, Needs
+from merge_core.prepare.needs import SPARE, Needs
 from tests.checkpoints import write_model
 
 MB = 1_000_000

@@ -13,7 +13,7 @@ import pytest
 from merge_core.__main__ import main
 from merge_core.checkpoint import open_folder
 from merge_core.errors import UserError
-from merge_core.opening import open_checkpoint
+from merge_core.prepare.opening import open_checkpoint
 from merge_core.recipe import ModelRef
 from tests.checkpoints import read_model, write_model
 from tests.core.command_line import refusal, write_recipe_file

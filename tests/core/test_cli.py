@@ -30,7 +30,7 @@ from merge_core.interference.report import (
     TensorInterference,
 )
 from merge_core.methods import METHODS
-from merge_core.pace import remember
+from merge_core.prepare.pace import remember
 from merge_core.progress import Progress
 from tests.checkpoints import write_model
 from tests.core.command_line import refusal, write_recipe_file

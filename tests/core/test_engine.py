@@ -14,12 +14,12 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from merge_core import thresholds as thresholds_module
-from merge_core import vectors as vectors_module
 from merge_core.engine import merge
 from merge_core.errors import UserError
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.streaming import pieces as pieces_module
+from merge_core.trimming import thresholds as thresholds_module
 from tests.checkpoints import TORCH_DTYPES, as_float64, read_model, reference_ties, write_model
 
 DIALECTS = ("mergekit", "peft", "paper", "fusionbench", "sd-mecha")
@@ -140,9 +140,9 @@ def test_a_tensor_in_many_pieces_is_merged_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, dialect: str, cut: str
 ) -> None:
     """Chunks, pieces and spans of a few entries, and counting in tables where a small scope would not need them."""
-    monkeypatch.setattr(vectors_module, "CHUNK", 64)
+    monkeypatch.setattr(pieces_module, "CHUNK", 64)
     if cut == "pieces":
-        monkeypatch.setattr(vectors_module, "PIECE", 200)
+        monkeypatch.setattr(pieces_module, "PIECE", 200)
     if cut == "tables":
         monkeypatch.setattr(thresholds_module, "SMALL_SCOPE", 1024)
     memory = 60_000_000 if cut == "spans" else 1 << 30
@@ -259,7 +259,7 @@ def weight_bytes(folder: Path) -> bytes:
 def test_bytes_do_not_depend_on_threads_memory_or_the_order_of_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(vectors_module, "PIECE", 1 << 15)
+    monkeypatch.setattr(pieces_module, "PIECE", 1 << 15)
     paths = family(tmp_path, "bfloat16", shapes={**SHAPES, "large.weight": (600, 300)})
     entries = list(zip(paths[1:], WEIGHTS, strict=True))
     outputs = set()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from merge_core import accelerator
-from merge_core import vectors as vectors_module
 from merge_core.engine import merge
 from merge_core.errors import UserError
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.streaming import accelerator
+from merge_core.streaming import pieces as pieces_module
 from tests.checkpoints import as_float64, read_model
 from tests.core.test_engine import SHAPES, family, recipe_text
 
@@ -25,7 +25,7 @@ LARGE = {**SHAPES, "large.weight": (600, 300)}
 def device(monkeypatch: pytest.MonkeyPatch) -> str:
     """A GPU, or the processor standing in for one: the code is the same."""
     monkeypatch.setattr(accelerator, "CHUNK", 1 << 16)
-    monkeypatch.setattr(vectors_module, "PIECE", 1 << 17)
+    monkeypatch.setattr(pieces_module, "PIECE", 1 << 17)
     if not torch.cuda.is_available():
         monkeypatch.setattr(accelerator, "torch_device", lambda name: torch.device("cpu"))
     return "cuda"

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import merge_core.engine as engine_module
-import merge_core.thresholds as thresholds_module
-import merge_core.vectors as vectors_module
+import merge_core.engine.merging as engine_module
+import merge_core.trimming.thresholds as thresholds_module
 from merge_core.engine import merge
-from merge_core.guess import Guess
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.streaming import pieces as pieces_module
+from merge_core.trimming.guess import Guess
 from tests.core.test_engine import family, recipe_text, weight_bytes, write_model
 
 SHAPES = {"a.weight": (150, 200), "b.weight": (200, 99), "c.bias": (7,), "none": (0, 3)}
@@ -24,8 +24,8 @@ SHAPES = {"a.weight": (150, 200), "b.weight": (200, 99), "c.bias": (7,), "none":
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Small chunks and pieces, guesses even for small tensors, and a list that gets what each guess came to."""
-    monkeypatch.setattr(vectors_module, "CHUNK", 64)
-    monkeypatch.setattr(vectors_module, "PIECE", 5000)
+    monkeypatch.setattr(pieces_module, "CHUNK", 64)
+    monkeypatch.setattr(pieces_module, "PIECE", 5000)
     monkeypatch.setattr(thresholds_module, "SMALL_SCOPE", 1024)
     outcomes: list[Any] = []
     settle = engine_module.settle

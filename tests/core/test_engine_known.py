@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from merge_core import known as known_module
 from merge_core.engine import merge
 from merge_core.interference import inspect
 from merge_core.kernels import rank
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
-from merge_core.vectors import VectorReader
+from merge_core.streaming.vectors import VectorReader
+from merge_core.trimming import known as known_module
 from tests.checkpoints import read_model, write_model
 from tests.core.test_engine import SHAPES, family, recipe_text, weight_bytes
 

@@ -9,7 +9,7 @@ import pytest
 
 from merge_core.checkpoint import open_folder
 from merge_core.preflight.licences import asked, in_each_others_way, terms_of, together
-from merge_core.stated import Licence, Stated, read_card, stated
+from merge_core.preflight.stated import Licence, Stated, read_card, stated
 from tests.checkpoints import write_model
 from tests.core.test_preflight import verdict
 

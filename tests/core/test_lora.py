@@ -14,17 +14,17 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from merge_core import accelerator
 from merge_core.__main__ import main
 from merge_core.engine import merge
+from merge_core.engine.materialise import whole_folder
 from merge_core.errors import UserError
 from merge_core.jobs.scores import known_scores, load_probes
 from merge_core.kernels.low_rank import add_low_rank, add_low_rank_plain
-from merge_core.materialise import whole_folder
-from merge_core.opening import open_checkpoint
 from merge_core.preflight import examine
 from merge_core.prepare import open_all, prepare
+from merge_core.prepare.opening import open_checkpoint
 from merge_core.recipe import ModelRef, read_recipe
+from merge_core.streaming import accelerator
 from tests import tiny_models
 from tests.checkpoints import TORCH_DTYPES, as_float64, read_model, reference_ties, write_model
 from tests.core.command_line import refusal

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from merge_core import methods as registry
-from merge_core import vectors as vectors_module
 from merge_core.engine import merge
 from merge_core.errors import UserError
 from merge_core.methods import METHODS, Field, Method, method
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.streaming import pieces as pieces_module
 from tests.checkpoints import as_float64, read_model
 from tests.core.test_engine import family, recipe_text, task_vectors, weight_bytes
 
@@ -49,8 +49,8 @@ def consensus() -> Iterator[list[tuple[int, ...]]]:
 def test_a_new_elementwise_method_in_plain_numpy_streams_over_all_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consensus: list[tuple[int, ...]]
 ) -> None:
-    monkeypatch.setattr(vectors_module, "CHUNK", 256)
-    monkeypatch.setattr(vectors_module, "PIECE", 1024)
+    monkeypatch.setattr(pieces_module, "CHUNK", 256)
+    monkeypatch.setattr(pieces_module, "PIECE", 1024)
     paths = family(tmp_path, "bfloat16")
     text = recipe_text(paths, "consensus_ta", threshold=0.3, out_dtype="float32")
     merge(prepare(read_recipe(text)), tmp_path / "out", threads=3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from merge_core.pace import FILE, remember, seconds_for
+from merge_core.prepare.pace import FILE, remember, seconds_for
 
 MB = 1_000_000
 

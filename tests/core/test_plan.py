@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from merge_core.describe import describe
+from merge_core.cli.describe import describe
 from merge_core.engine import merge
 from merge_core.errors import UserError
 from merge_core.plan import MergePlan

@@ -5,13 +5,13 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from merge_core import output, vectors
-from merge_core.engine import merge
+from merge_core.engine import merge, output
 from merge_core.kernels.warming import warm
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.streaming import pieces
 
-vectors.PIECE = vectors.CHUNK = 1 << 15
+pieces.PIECE = pieces.CHUNK = 1 << 15
 output.COMMIT_BYTES = 1 << 18
 warm()
 

@@ -9,13 +9,14 @@ import os
 import sys
 import time
 
-from merge_core import output, vectors
+from merge_core.engine import output
 from merge_core.jobs import worker
-from merge_core.vectors import Piece
+from merge_core.streaming import pieces
+from merge_core.streaming.pieces import Piece
 
 if __name__ == "__main__":
     notes, pause = sys.argv[1], float(sys.argv[2])
-    vectors.PIECE = vectors.CHUNK = 1 << 14
+    pieces.PIECE = pieces.CHUNK = 1 << 14
     output.COMMIT_BYTES = 1
     finish = output.OutputFolder.finish
 

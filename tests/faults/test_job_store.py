@@ -16,7 +16,7 @@ from typing import cast
 
 import pytest
 
-from components import probe_sets
+from components.runs import probe_sets
 from components.workspace import DEMO, ROOT, Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import JobStore

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import yaml
 
-from merge_core import output as output_module
-from merge_core import vectors as vectors_module
 from merge_core.engine import merge
+from merge_core.engine import output as output_module
 from merge_core.errors import UserError
 from merge_core.plan import FLOATS, MergePlan
 from merge_core.prepare import prepare
 from merge_core.progress import Cancelled
 from merge_core.recipe import read_recipe
+from merge_core.streaming import pieces as pieces_module
 from tests.checkpoints import write_model
 from tests.faults.merging_process import merge_here
 
@@ -189,7 +189,7 @@ def test_no_piece_is_in_the_journal_before_its_bytes_are_on_the_disk(
     models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every write is followed by a synchronisation of its file before the journal that speaks of it is written."""
-    monkeypatch.setattr(vectors_module, "PIECE", 1 << 15)
+    monkeypatch.setattr(pieces_module, "PIECE", 1 << 15)
     monkeypatch.setattr(output_module, "COMMIT_BYTES", 1 << 18)
     recipe = recipe_text(models)
     plan = prepare(read_recipe(recipe))
@@ -221,7 +221,7 @@ def test_no_piece_is_in_the_journal_before_its_bytes_are_on_the_disk(
     monkeypatch.setattr(os, "fdatasync", record_sync)
     monkeypatch.setattr(output_module, "_write_durably", check)
     merge(plan, tmp_path / "out", threads=2)
-    assert journalled == sum(len(vectors_module.pieces_of(i, t)) for i, t in enumerate(plan.tensors))
+    assert journalled == sum(len(pieces_module.pieces_of(i, t)) for i, t in enumerate(plan.tensors))
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

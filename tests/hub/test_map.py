@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components import inspecting
-from components.editing import Draft
+from components.interference import inspecting
+from components.tuning.editing import Draft
 from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.hub import HubClient

@@ -14,8 +14,8 @@ from merge_core.errors import UserError
 from merge_core.hub import HubClient
 from merge_core.hub.cached_models import cached_models, remove_models
 from merge_core.jobs.worker import work
-from merge_core.needs import SPARE, needs_of
 from merge_core.prepare import fetch, open_all
+from merge_core.prepare.needs import SPARE, needs_of
 from merge_core.recipe import read_recipe
 from tests.checkpoints import write_model
 from tests.hub.server import LocalHub

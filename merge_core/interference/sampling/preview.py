@@ -14,7 +14,7 @@ from merge_core.interference.sampling.design import LOCAL, REMOTE, Sampled, desi
 from merge_core.interference.sampling.estimate import Estimate, estimate_scope
 from merge_core.interference.sampling.reading import ReadRange, SampleReader, fetch, header_bytes, width
 from merge_core.interference.sampling.together import Sums, pairs_and_norms, sum_blocks
-from merge_core.layers import locate
+from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan, make_plan
 from merge_core.prepare import open_fitting
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback

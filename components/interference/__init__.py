@@ -1,0 +1,1 @@
+"""Where they disagree: the conflict map, its drill-down, and the inspection behind them."""

@@ -1,0 +1,195 @@
+"""The layer × module map and its scrubber; curves are sent once, the browser redraws at any density."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import gradio as gr
+import plotly
+
+from components import wording
+from components.interference.inspecting import SAMPLES, MapState
+from components.interference.map_editing import edit_cells, own_settings
+from components.interference.map_payload import brief_names, map_payload
+from components.page import CHANGE, QUICK, Page, edited
+from components.scripts import script
+from components.tuning import editing
+from components.tuning.controls import declared_controls
+from components.tuning.editing import shown_weight
+from components.tuning.tuner import Tuner
+from merge_core.interference import InterferenceReport
+from merge_core.methods import METHODS
+from merge_core.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from components.tuning.editing import Draft
+
+HERE = Path(__file__).parent
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+# One scope: what the earlier files define, the later ones use. The drill-down shares the first.
+SHARED = (
+    "dom.js",
+    "interference/map_state.js",
+    "interference/map_words.js",
+    "interference/map_intervals.js",
+    "interference/map_models.js",
+    "interference/map_curve.js",
+)
+SCRIPTS = (
+    *SHARED,
+    "interference/map_scale.js",
+    "interference/map_plotly.js",
+    "interference/map_picture.js",
+    "interference/map_compare.js",
+    "interference/map_cursor.js",
+    "interference/map_editor.js",
+    "interference/map_scrubber.js",
+    "interference/map_table.js",
+    "interference/map_export.js",
+    "interference/conflict_map.js",
+)
+
+
+class ConflictMap(gr.HTML):
+    """The map, drawn from `update`'s values.
+
+    Args:
+        own: what the draft says of single cells, see `map_editing.own_settings`.
+
+    Events:
+        slide: the scrubber moved; tells the page's density control without the server.
+        density: the scrubber was let go, at `share`.
+        download: the visitor wants the models downloaded.
+        elections: the visitor wants to know who is outvoted.
+        sample: the visitor wants `mb` of them read for a preview.
+        cells: the visitor changed some cells; see `map_editing.edit_cells`.
+    """
+
+    def __init__(self, own: str = "", **settings: Any) -> None:
+        gr.set_static_paths([PLOTLY])
+        super().__init__(
+            value={"state": "empty"},
+            html_template=(HERE / "conflict_map.html").read_text(encoding="utf-8"),
+            js_on_load=script(*SCRIPTS),
+            apply_default_css=False,
+            plotly=f"gradio_api/file={quote(str(PLOTLY))}",
+            methods={name: method.title for name, method in METHODS.items()},
+            trimming=_trimming(),
+            own=own,
+            budgets=list(SAMPLES),
+            **settings,
+        )
+
+
+def build() -> ConflictMap:
+    """The panel with the map."""
+    with gr.Column(elem_classes=["tb-panel"]):
+        return ConflictMap(elem_id="tb-map")
+
+
+def shown(state: MapState | None, draft: Draft, asked: Mapping[str, Any]) -> Any:
+    """What the map is told: its next value, if there is one, and what the draft says of single cells.
+
+    Args:
+        state: what has become of its inspection; None where nothing has.
+        asked: `MapState.asked` before.
+    """
+    names = (state.asked if state is not None and "names" in state.asked else asked).get("names", ())
+    own = own_settings(draft.recipe, names) if draft.problem is None else ""
+    value = {} if state is None else {"value": update(state)}
+    return gr.update(own=own, **value)
+
+
+def update(state: MapState) -> Any:
+    """The map's next value; while work is under way or cannot be done, the browser keeps what it has drawn."""
+    offer = {"offer": wording.size(state.offer)} if state.offer else {}
+    if state.problem is not None:
+        said = {"message": state.problem.message, "hint": state.problem.hint}
+        return {"state": "problem", **said, **offer}
+    if state.report is not None:
+        question = state.asked.get("question")
+        settings = _settings(question, state.report)
+        payload = {**map_payload(state.report, _voters(question)), "settings": settings}
+        payload["whole_model"] = "trim within the whole model" in settings
+        # As one string: Gradio clones values piece by piece whenever anything on the page changes.
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        return {"state": "map", "payload": text, "budget": state.asked.get("sample_mb"), **offer}
+    if state.fraction is not None:
+        return {"state": "loading", "fraction": state.fraction, "message": state.message}
+    return {"state": "empty"}
+
+
+def follow(the_map: ConflictMap, page: Page, tuned: Tuner) -> None:
+    """Let the map's scrubber and the density control say the same; neither needs the server to redraw."""
+    density = tuned.controls["density"]
+    # For the visitor's own drag, and for what undo, a pasted recipe or a link set.
+    for event in (density.change, tuned.redrawn.then):
+        event(
+            None,
+            [tuned.method, density],
+            None,
+            js="(method, percent) => window.tiebreakMap?.tuned(method, percent)",
+            **QUICK,
+        )
+    the_map.slide(None, None, density, js="() => window.tiebreakMap.percent()", **QUICK)
+
+    def slid(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:
+        share = round(min(max(float(event.share), 0.01), 1.0), 6)
+        return edited(
+            draft, past, redraws, lambda recipe: editing.set_parameter(recipe, "density", share), "density"
+        )
+
+    shared = [page.draft, page.past, page.redraw]
+    the_map.density(slid, shared, [*shared, page.notice], **CHANGE)
+
+
+def edit(the_map: ConflictMap, page: Page, asked: gr.State) -> None:
+    """Let edits of cells change the draft."""
+
+    def changed(draft: Any, past: Any, redraws: int, asked: Any, event: gr.EventData) -> tuple[Any, ...]:
+        names, said = asked.get("names", ()), event.edit
+        return edited(draft, past, redraws + 1, lambda recipe: edit_cells(recipe, names, said), "cells")
+
+    shared = [page.draft, page.past, page.redraw]
+    the_map.cells(changed, [*shared, asked], [*shared, page.notice], **CHANGE)
+
+
+def _trimming() -> list[str]:
+    """Methods that have a density."""
+    return [
+        method for control in declared_controls() if control.name == "density" for method in control.methods
+    ]
+
+
+def _settings(question: str | None, report: InterferenceReport) -> list[str]:
+    """What decides a map besides density, in words: who votes, and how the trim ranks."""
+    if question is None:
+        return []
+    recipe = read_recipe(question)
+    names = brief_names(report.models)
+    said = {name: shown_weight(recipe, entry) for name, entry in zip(names, recipe.models, strict=False)}
+    voting = [f"−{name}" if weight.value < 0 else name for name, weight in said.items() if weight.value != 0]
+    dialect, scope = (recipe.parameters.get(name) for name in ("dialect", "trim_scope"))
+    return [
+        ", ".join(voting),
+        *(
+            [f"trim within each {scope}" if scope == "tensor" else "trim within the whole model"]
+            if scope
+            else []
+        ),
+        *([f"{dialect} dialect"] if dialect else []),
+    ]
+
+
+def _voters(question: str | None) -> int | None:
+    """How many models of an inspection's recipe have a weight other than zero; None where it says nothing."""
+    if question is None:
+        return None
+    recipe = read_recipe(question)
+    common = recipe.parameters.get("weight", 1.0)
+    return sum(entry.parameters.get("weight", common) != 0 for entry in recipe.models)

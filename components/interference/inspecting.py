@@ -1,0 +1,132 @@
+"""The inspection behind the map: asked for when a draft needs another one, looked at while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.interference.wanted_inspection import question
+from components.tuning.editing import Draft
+from components.visitor import Visitor
+from components.workspace import Workspace
+from merge_core.errors import UserError
+from merge_core.interference import InterferenceReport
+from merge_core.jobs import Job
+from merge_core.jobs.inspections import find_report
+from merge_core.json_files import read_json
+from merge_core.prepare import open_all
+from merge_core.recipe import read_recipe
+
+Asked = Mapping[str, Any]
+
+SAMPLES = (16, 64, 256)  # MB
+SAMPLE_MB = 64  # of all models together, unless the visitor says otherwise
+SMALL = 200_000_000  # bytes of all models together; of more, elections are counted only when asked for
+UNASKED = 50_000_000  # bytes; more than that is downloaded only when the visitor says so
+
+
+@dataclass(frozen=True)
+class MapState:
+    """What the map is to show.
+
+    Args:
+        asked: the question it answers, the job that works on it, None where none does any more, and the names of the
+            tensors that are drawn.
+        report: to draw; None leaves what is drawn.
+        fraction, message: of work under way; None and "" where nothing is.
+        offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0. Until
+            then the report is of a sample.
+        problem: why there can be no map; None where there can.
+    """
+
+    asked: Asked
+    report: InterferenceReport | None = None
+    fraction: float | None = None
+    message: str = ""
+    offer: int = 0
+    problem: UserError | None = None
+
+
+def ask(
+    workspace: Workspace,
+    draft: Draft,
+    owner: str,
+    asked: Asked,
+    who: Visitor,
+    *,
+    download: bool = False,
+    sample_mb: int | None = None,
+    elections: bool = False,
+) -> MapState | None:
+    """See to it that the map answers the draft; None where it does already or soon will.
+
+    Args:
+        download: whatever the models' size; the visitor has said so.
+        sample_mb: how much to read of models that are too large to fetch unasked, where the visitor has just said so.
+        elections: find out who is outvoted as well; unasked only for small models, or if it was asked for before.
+    """
+    told = download or elections or sample_mb is not None
+    budget = sample_mb or asked.get("sample_mb", SAMPLE_MB)
+    try:
+        if draft.problem is not None:
+            raise draft.problem
+        workspace.check_reach(draft.recipe)
+        wanted = question(draft.recipe)
+        if asked.get("question") == wanted and not told:
+            return None
+        _give_up(workspace, owner, asked)
+        recipe = read_recipe(wanted)
+        checkpoints = open_all(recipe, who.hub).values()
+        missing = sum(c.nbytes for c in checkpoints if c.root is None)
+        small = sum(checkpoint.nbytes for checkpoint in checkpoints) <= SMALL
+        wish = elections or bool(asked.get("elections"))
+        counted = wish or small
+        report = find_report(workspace.store.root, recipe, who.hub, counted)
+        if report is not None:
+            return MapState({**_answered(wanted, report), "elections": wish}, report=report)
+        sampling = {"missing": missing, "sample_mb": budget} if missing > UNASKED and not download else {}
+        options = {"sample_mb": budget} if sampling else {"elections": True} if counted else {}
+        job = who.submit(workspace, "inspect", owner, recipe, options, whole=not sampling)
+    except UserError as error:
+        return MapState({}, problem=error)
+    waiting = {"question": wanted, "job": job.id, "elections": wish, **sampling}
+    return MapState(waiting, fraction=0.0, message="Waiting for the worker")
+
+
+def look(workspace: Workspace, owner: str, asked: Asked) -> MapState | None:
+    """How far the map's inspection is; None where none is under way."""
+    if not asked.get("job"):
+        return None
+    job = workspace.store.get(asked["job"], owner)
+    if job is None or job.state == "cancelled":
+        return MapState(
+            {}, problem=UserError("The comparison was stopped.", "Change anything to begin it anew.")
+        )
+    if job.state == "failed":
+        problem = UserError(job.error or "The comparison failed.")
+        return MapState({**asked, "job": None}, problem=problem, offer=asked.get("missing", 0))
+    if job.state == "done":
+        report = _read_report(workspace, job)
+        return MapState(
+            {**asked, **_answered(asked["question"], report)}, report=report, offer=asked.get("missing", 0)
+        )
+    return MapState(asked, fraction=job.progress.fraction, message=job.progress.message)
+
+
+def _answered(wanted: str, report: InterferenceReport) -> Asked:
+    return {"question": wanted, "job": None, "names": tuple(tensor.name for tensor in report.tensors)}
+
+
+def _read_report(workspace: Workspace, job: Job) -> InterferenceReport:
+    document = read_json(workspace.store.root / str((job.result or {}).get("report", "")))
+    return InterferenceReport.from_json(document or {})
+
+
+def _give_up(workspace: Workspace, owner: str, asked: Asked) -> None:
+    """Stop an inspection that nobody waits for any more."""
+    if not asked.get("job"):
+        return
+    job = workspace.store.get(asked["job"], owner)
+    if job is not None and not job.final:
+        workspace.store.cancel(job.id, owner)

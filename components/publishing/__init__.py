@@ -1,0 +1,1 @@
+"""What leaves this page: the model card, downloads, and uploads to the Hub."""

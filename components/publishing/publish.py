@@ -1,0 +1,210 @@
+"""What becomes of a finished merge: look at its model card, download it, push it to the Hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components import wording
+from components.models.model_rows import short_name
+from components.page import CHANGE, QUICK, Page
+from components.publishing.downloads import Tickets, offer
+from components.publishing.pushes import Push, Pushes
+from components.runs.run_folder import finished_folder, owned_run
+from components.scripts import script
+from components.visitor import visitor_token
+from components.workspace import Workspace
+from merge_core.errors import UserError
+from merge_core.hub import HubClient
+from merge_core.jobs import Job
+from merge_core.recipe import read_recipe
+
+_REPOSITORY = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}")
+
+_FILES = """<div class="tb-downloads" hidden>
+<a class="tb-zip tb-small" download></a>
+<details><summary></summary><ul class="tb-files"></ul></details></div>"""
+
+
+class Files(gr.HTML):
+    """Links to a run's files, drawn by `downloads.js`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value=None,
+            html_template=_FILES,
+            js_on_load=script("publishing/downloads.js"),
+            apply_default_css=False,
+            **settings,
+        )
+
+
+@dataclass(frozen=True)
+class Publish:
+    """What the page sets when a run is selected; `read` opens the model card."""
+
+    body: gr.Column
+    empty: gr.Markdown
+    read: gr.Button
+    files: Files
+    name: gr.Textbox
+    status: gr.Markdown
+
+    @property
+    def outputs(self) -> list[Any]:
+        """In the order of `Publisher.shown`."""
+        return [self.empty, self.body, self.files, self.name, self.status]
+
+
+def repository(owner: str | None, name: str | None) -> str:
+    """`owner/name`, as the Hub takes it; a name that holds a slash says both.
+
+    Raises:
+        UserError: it is no such name.
+    """
+    name = (name or "").strip()
+    full = name if "/" in name else f"{(owner or '').strip()}/{name}"
+    if not _REPOSITORY.fullmatch(full) or ".." in full or "--" in full:
+        raise UserError(
+            f"'{full[:100]}' is no repository name." if name else "The repository has no name yet.",
+            "Write owner and name with letters, digits, dots and dashes, such as ada/my-merge.",
+        )
+    return full
+
+
+def suggested_name(job: Job) -> str:
+    """What a run's repository might be called: the base and the method."""
+    try:
+        recipe = read_recipe(job.recipe)
+    except UserError:
+        return "my-merge"
+    first = short_name(recipe.base or recipe.models[0].ref)
+    return re.sub(r"[^\w.-]+|\.{2,}|-{2,}", "-", f"{first}-{recipe.method.replace('_', '-')}").strip("-.")[
+        :90
+    ]
+
+
+def status_words(push: Push | None) -> str:
+    """How an upload goes, as Markdown."""
+    if push is None:
+        return ""
+    if push.error is not None:
+        return f"**Not pushed.** {wording.plain_markdown(push.error)}"
+    if push.url is not None:
+        return f"**Pushed.** [Open it on the Hub]({push.url})"
+    return f"Pushing: {wording.plain_markdown(push.message)} {wording.percent(push.fraction)}"
+
+
+class Publisher:
+    """The panel's behaviour: tickets for downloads, uploads under way."""
+
+    def __init__(self, workspace: Workspace, tickets: Tickets, pushes: Pushes) -> None:
+        self.workspace, self.tickets, self.pushes = workspace, tickets, pushes
+
+    def shown(self, job: Job | None) -> list[Any]:
+        """Updates for `Publish.outputs` once `job` is selected."""
+        folder = finished_folder(job, self.workspace)
+        if folder is None or job is None:
+            return [gr.Markdown(visible=True), gr.Column(visible=False), None, "", ""]
+        name = f"tiebreak-{job.id[:8]}"
+        files = {**offer(folder, self.tickets.give(folder, name)), "name": name}
+        status = status_words(self.pushes.get(job.id))
+        return [gr.Markdown(visible=False), gr.Column(visible=True), files, suggested_name(job), status]
+
+    def push(self, run: str, owner: str, name: str, private: bool, pull: bool, token: str | None) -> str:
+        """Begin an upload and say how it goes."""
+        try:
+            folder = finished_folder(owned_run(self.workspace, run, owner), self.workspace)
+            if folder is None:
+                raise UserError("There is no finished run to push.", "Select one, or merge first.")
+            if not token:
+                raise UserError("Nobody is signed in to the Hub.", sign_in_words(self.workspace))
+            client = HubClient(token=token)
+            push = self.pushes.start(run, folder, client, name, private=private, pull_request=pull)
+        except UserError as error:
+            return f"**Not pushed.** {wording.plain_markdown(str(error))}"
+        return status_words(push)
+
+    def status(self, run: str, owner: str) -> str:
+        """How the selected run's upload goes."""
+        if owned_run(self.workspace, run, owner) is None:
+            return ""
+        return status_words(self.pushes.get(run))
+
+
+def sign_in_words(workspace: Workspace) -> str:
+    """How to sign in here."""
+    if workspace.on_space:
+        return "Sign in with the button at the top of the page."
+    return "Run `hf auth login` on this machine, then push again."
+
+
+def local_token() -> str | None:
+    """The token of the account this machine is signed in with."""
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def build(page: Page, publisher: Publisher) -> Publish:
+    """The panel, wired to the selected run."""
+    workspace = publisher.workspace
+    gr.Markdown("## Publish", elem_classes=["tb-title"])
+    empty = gr.Markdown("A finished run can be downloaded, or pushed to the Hub.", elem_classes=["tb-quiet"])
+    with gr.Column(visible=False, elem_classes=["tb-stack"]) as body:
+        gr.Markdown(
+            "The weights, the recipe, the parents at their commits, licences, these scores and what the map shows.",
+            elem_classes=["tb-quiet"],
+        )
+        read = gr.Button(
+            "Read and edit the model card", size="sm", elem_classes=["tb-small"], elem_id="tb-card-open"
+        )
+        files = Files(elem_id="tb-files")
+        with gr.Accordion(
+            "Push to the Hub", open=False, elem_classes=["tb-fold"], elem_id="tb-push-fold"
+        ) as fold:
+            with gr.Row(elem_classes=["tb-actions"]):
+                space = gr.Dropdown(
+                    [], label="Owner", allow_custom_value=True, value=None, elem_id="tb-namespace"
+                )
+                name = gr.Textbox(label="Name", max_lines=1, elem_id="tb-repository")
+            private = gr.Checkbox(True, label="Private: only you can see it", elem_classes=["tb-control"])
+            pull = gr.Checkbox(False, label="As a pull request", elem_classes=["tb-control"])
+            push = gr.Button("Push to the Hub", elem_id="tb-push")
+            status = gr.Markdown("", elem_id="tb-push-status", elem_classes=["tb-quiet"])
+            moving = gr.Timer(1.0, active=False)
+
+    def token_of(request: gr.Request) -> str | None:
+        return visitor_token(request) if workspace.on_space else local_token()
+
+    def unfolded(chosen: str | None, request: gr.Request) -> tuple[Any, Any]:
+        try:
+            if (token := token_of(request)) is None:
+                raise UserError("Nobody is signed in to the Hub.", sign_in_words(workspace))
+            names = HubClient(token=token).namespaces()
+        except UserError as error:
+            return gr.skip(), wording.plain_markdown(str(error))
+        return gr.Dropdown(choices=list(names), value=chosen or names[0]), gr.skip()
+
+    def pushed(
+        run: str, owner: str, space: str | None, name: str, private: bool, pull: bool, request: gr.Request
+    ) -> tuple[str, Any]:
+        try:
+            full = repository(space, name)
+        except UserError as error:
+            return f"**Not pushed.** {wording.plain_markdown(str(error))}", gr.skip()
+        return publisher.push(run, owner, full, private, pull, token_of(request)), gr.Timer(active=True)
+
+    fold.expand(unfolded, space, [space, status], **QUICK)
+    push.click(pushed, [page.run, page.owner, space, name, private, pull], [status, moving], **CHANGE)
+
+    def ticked(run: str, owner: str) -> tuple[str, Any]:
+        going = publisher.pushes.get(run)
+        over = going is None or going.over
+        return publisher.status(run, owner), gr.Timer(active=False) if over else gr.skip()
+
+    moving.tick(ticked, [page.run, page.owner], [status, moving], **QUICK)
+    return Publish(body, empty, read, files, name, status)

@@ -1,0 +1,1 @@
+"""What was started: the tray of runs, and the scores that a finished one has."""

@@ -1,0 +1,178 @@
+"""What the selected run gave: scores as a table and a chart, and the sentence about luck."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from components import wording
+from components.colours import BASE, MERGE, model_colours
+from components.models.model_rows import short_name
+from components.page import OTHER_RECIPE, Page
+from components.runs.run_folder import owned_run
+from components.runs.run_rows import title
+from components.runs.score_chart import score_chart
+from components.runs.scores import luck_sentence, score_table
+from components.scripts import script
+from components.workspace import Workspace
+from merge_core.errors import UserError
+from merge_core.jobs import Job
+from merge_core.recipe import ModelRef, Recipe, read_recipe
+
+HERE = Path(__file__).parent
+MERGED = "this merge"
+
+_TABLE = """<p class="tb-results-empty tb-quiet"></p>
+<div class="tb-scroll"><table class="tb-table" hidden></table></div>"""
+_FIGURE = """<div class="tb-figure" hidden></div>
+<p class="tb-figure-failure tb-quiet" hidden>The chart cannot be drawn here. The table holds the same numbers.</p>"""
+
+
+class ScoreTable(gr.HTML):
+    """Scores by model and probe, drawn by `results.js` from `score_table`, or {"empty": why there are none}."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value={"empty": _nothing_yet(None)},
+            html_template=_TABLE,
+            js_on_load=script("dom.js", "runs/results.js"),
+            apply_default_css=False,
+            **settings,
+        )
+
+
+class Figure(gr.HTML):
+    """A Plotly figure as plain data, drawn by `figure.js` in the page's colours."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            value=None,
+            html_template=_FIGURE,
+            js_on_load=script("runs/figure.js"),
+            apply_default_css=False,
+            **settings,
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One score of a run, under the name it is shown by."""
+
+    model: str
+    probe: str
+    metric: str
+    score: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the page sets when a run is selected."""
+
+    table: ScoreTable
+    chart: Figure
+    luck: gr.Markdown
+    whose: gr.Markdown
+    settings: gr.Button
+
+    @property
+    def outputs(self) -> list[Any]:
+        """In the order of `shown`."""
+        return [self.table, self.chart, self.luck, self.whose, self.settings]
+
+
+def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[str, str]]:
+    """A run's scores under short names, and the colour of each name.
+
+    Args:
+        scores: as a job's result holds them; those of a model that was measured by itself have no role.
+    """
+    parents = list(dict.fromkeys(s["model"] for s in scores if s.get("role", "parent") == "parent"))
+    colours = model_colours(parents)
+    names = _distinct_names([s["model"] for s in scores if s.get("role") != "merge"])
+    rows, shades = [], {}
+    for score in scores:
+        role = score.get("role", "parent")
+        name = MERGED if role == "merge" else names[score["model"]]
+        shades[name] = MERGE if role == "merge" else BASE if role == "base" else colours[score["model"]]
+        rows.append(Measured(name, **{k: score[k] for k in ("probe", "metric", "score", "low", "high", "n")}))
+    return rows, shades
+
+
+def _distinct_names(spelled: Sequence[str]) -> dict[str, str]:
+    """Short names, but whole ones for models that would share a short one."""
+    short = {name: short_name(ModelRef.parse(name)) for name in dict.fromkeys(spelled)}
+    taken = list(short.values())
+    return {name: s if taken.count(s) == 1 else name for name, s in short.items()}
+
+
+def shown(job: Job | None) -> tuple[Any, ...]:
+    """(table, chart, sentence, whose, settings) of a run; the table says why where there is nothing to show."""
+    merge = job is not None and job.kind == "merge"
+    whose = wording.plain_markdown(title(job)) if job is not None else ""
+    return *_scores(job), whose, gr.Button(visible=merge)
+
+
+def _scores(job: Job | None) -> tuple[Any, Any, Any]:
+    if job is None or job.state != "done":
+        return {"empty": _nothing_yet(job)}, None, ""
+    rows, colours = measured((job.result or {}).get("scores", []))
+    if not rows:
+        return {"empty": "This merge was not measured: no probe fits its models."}, None, ""
+    table = score_table(rows, colours, MERGED)
+    chart = json.loads(score_chart(rows, colours, MERGED).to_json())
+    return table, chart, luck_sentence(rows)
+
+
+def _nothing_yet(job: Job | None) -> str:
+    if job is None:
+        return "Merge and measure to see how the result scores beside the models it is made of."
+    return {
+        "failed": "This run failed before it could be measured.",
+        "cancelled": "This run was cancelled.",
+    }.get(job.state, "Scores appear here when the run is done.")
+
+
+def settings_of(workspace: Workspace, run: str, owner: str) -> Recipe:
+    """The recipe of a visitor's run.
+
+    Raises:
+        UserError: there is no such run of theirs, or this server may not open its models.
+    """
+    job = owned_run(workspace, run, owner)
+    if job is None or not job.recipe:
+        raise UserError("That run is not yours, or it is gone.", "Runs are kept for seven days.")
+    recipe = read_recipe(job.recipe, "the run's recipe")
+    workspace.check_reach(recipe)
+    return recipe
+
+
+def build(page: Page, workspace: Workspace) -> Results:
+    """The panel's contents."""
+    with gr.Row(elem_classes=["tb-head"]):
+        gr.Markdown("## Measured", elem_classes=["tb-title"])
+        whose = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-whose")
+    table = ScoreTable(elem_id="tb-scores")
+    chart = Figure(elem_id="tb-chart")
+    luck = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-luck")
+    settings = gr.Button(
+        "Bring back this run's settings",
+        size="sm",
+        visible=False,
+        elem_classes=["tb-small"],
+        elem_id="tb-settings",
+    )
+    page.edit(
+        settings.click,
+        lambda _, run, owner: settings_of(workspace, run, owner),
+        [page.run, page.owner],
+        what=OTHER_RECIPE,
+    )
+    return Results(table, chart, luck, whose, settings)

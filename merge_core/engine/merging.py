@@ -1,0 +1,280 @@
+"""MergePlan → a model folder: read, compute and write, piece by piece, on all cores, in bounded memory.
+
+The engine knows one shape of work. Where a method trims, thresholds are measured over a tensor or over the whole model;
+then every piece is combined on its own. It never asks which method it runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merge_core.engine.combine import Combiner
+from merge_core.engine.companions import companion_files
+from merge_core.engine.output import OutputFolder
+from merge_core.methods.trimming import Trimmed, TrimRule
+from merge_core.plan import FLOATS, MergePlan, TensorPlan
+from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
+from merge_core.streaming.budget import Budget, divide
+from merge_core.streaming.pieces import Piece, pieces_of
+from merge_core.streaming.pool import Pool, cores, in_turn
+from merge_core.streaming.vectors import VectorReader
+from merge_core.trimming.guess import Counted, guess_thresholds, guessed_chunks, settle
+from merge_core.trimming.known import WHOLE_MODEL, KnownThresholds
+from merge_core.trimming.thresholds import Ranking
+from merge_core.trimming.trim import ScopeTrim, measure_trim, segments_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """A finished merge.
+
+    Args:
+        folder: where it lies.
+        bytes: size of its weight files.
+        seconds: how long this run took; less than the whole where it continued an earlier one.
+        resumed: share of the entries that an earlier, killed run had finished, 0 to 1.
+    """
+
+    folder: Path
+    bytes: int
+    seconds: float
+    resumed: float
+
+
+def merge(
+    plan: MergePlan,
+    out: Path,
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+    threads: int | None = None,
+    memory: int = 1 << 30,
+    extra_files: Sequence[tuple[str, bytes]] = (),
+    known: Path | None = None,
+    device: str = "cpu",
+) -> MergeResult:
+    """Merge into the folder `out`, which appears only when complete.
+
+    Args:
+        plan: what to merge.
+        out: the folder; must not exist, or be empty.
+        progress: told a few times a second how far the merge is, in entries.
+        cancelled: asked between chunks; once true, the merge stops and leaves nothing.
+        threads: how many work at once; default one per core. Changes no byte of the result.
+        memory: bytes that may be in use at once beyond the interpreter. Changes no byte of the result.
+        extra_files: (name, content) of files to add, such as a model card.
+        known: a folder where trim thresholds are kept from one merge or inspection to the next. Changes no byte.
+        device: what computes: "cpu", or a device of torch such as "cuda", which may round the last place otherwise.
+
+    Raises:
+        UserError: an input is damaged or holds values that are not finite, a result does not fit the output dtype, the
+            folder is occupied, or the disk is full. Nothing is left behind.
+        Cancelled: `cancelled` answered true. Nothing is left behind.
+    """
+    started = time.monotonic()
+    with OutputFolder(Path(out), plan).open() as output:
+        work = _Work(plan, output, progress, cancelled, threads or cores(), memory, known, device)
+        resumed = work.finished / max(work.total, 1)
+        work.run()
+        work.save()
+        work.require_unchanged()
+        output.complete([*companion_files(plan), *extra_files])
+    return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed)
+
+
+class _Work:
+    """One run of a merge: what is left to do, and how far it is."""
+
+    def __init__(
+        self,
+        plan: MergePlan,
+        output: OutputFolder,
+        progress: ProgressCallback | None,
+        cancelled: CancelCheck | None,
+        threads: int,
+        memory: int,
+        known: Path | None,
+        device: str,
+    ) -> None:
+        self._plan = plan
+        self._output = output
+        self._progress = progress
+        self._cancelled = cancelled
+        self._started = time.monotonic()
+        self._told = 0.0
+        self._message = "starting"
+        self._count_lock = threading.Lock()
+        pieces = [p for number, tensor in enumerate(plan.tensors) for p in pieces_of(number, tensor)]
+        # A piece is measured and then combined; together both halves of the work make its entries' worth of progress.
+        self.total = sum(p.size for p in pieces)
+        self.finished = sum(p.size for p in pieces if p in output.done)
+        self._at_start = self.finished
+        self._done = set(output.done)
+        budget = divide(memory, threads, len(plan.models) + 1)
+        self._reader = _reader(plan, budget, device)
+        self._known = KnownThresholds(known, plan)
+        self._combiner = Combiner(plan, output, self._reader.largest_chunk, self._check)
+        self._pool = Pool(budget.threads, self._tell)
+
+    def run(self) -> None:
+        """Do everything that is not done yet."""
+        try:
+            merged = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is not None]
+            copied = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is None]
+            self._pool.each(self._copy, self._left([p for i, t in copied for p in pieces_of(i, t)]))
+            whole = [(i, t) for i, t in merged if (rule := self._plan.trim(t)) and rule.scope == "model"]
+            if whole:
+                self._merge_whole_model(whole)
+            else:
+                self._merge_by_tensor(merged)
+            self._tell()
+        finally:
+            self._pool.close()
+
+    def require_unchanged(self) -> None:
+        """Make sure that no input was written to meanwhile.
+
+        Raises:
+            UserError: one was.
+        """
+        self._reader.require_unchanged()
+
+    def save(self) -> None:
+        """Keep what was measured."""
+        self._known.save()
+
+    def _merge_whole_model(self, tensors: list[tuple[int, TensorPlan]]) -> None:
+        rule = self._plan.trim(tensors[0][1])
+        assert rule is not None
+        scope = [p for i, t in tensors if t.counted for p in pieces_of(i, t)]
+        pieces = [p for i, t in tensors for p in pieces_of(i, t)]
+        if self._left(pieces):
+            self._message = "ranking magnitudes over the whole model"
+            trim = self._trim(rule, scope, self._pool.each, WHOLE_MODEL)
+            trim.before.update(self._tied_copies(tensors, trim))
+            self._pool.each(lambda p: self._combine(p, trim), self._left(pieces))
+
+    def _tied_copies(self, tensors: list[tuple[int, TensorPlan]], trim: ScopeTrim) -> dict[Piece, list[int]]:
+        """A stored copy of a tied tensor is cut where the tensor it copies is."""
+        numbers = {t.name: i for i, t in tensors}
+        return {
+            piece: trim.before[replace(piece, tensor=numbers[tensor.repeats])]
+            for i, tensor in tensors
+            if tensor.repeats is not None
+            for piece in pieces_of(i, tensor)
+        }
+
+    def _merge_by_tensor(self, tensors: list[tuple[int, TensorPlan]]) -> None:
+        """Tensors that would keep one thread busy for too long by all; the others a thread each, largest first."""
+        share = sum(t.numel for _, t in tensors) // (2 * self._reader.budget.threads)
+        for number, tensor in tensors:
+            if tensor.numel > share:
+                self._merge_tensor(number, self._pool.each)
+        rest = sorted((t.numel, -i) for i, t in tensors if t.numel <= share)
+        self._pool.each(lambda i: self._merge_tensor(i, in_turn), [-i for _, i in reversed(rest)])
+
+    def _merge_tensor(self, number: int, each: Any) -> None:
+        tensor = self._plan.tensors[number]
+        pieces = pieces_of(number, tensor)
+        if not self._left(pieces):
+            return
+        rule = self._plan.trim(tensor)
+        trim = None if rule is None else self._trim(rule, pieces, each, number)
+        each(lambda p: self._combine(p, trim), self._left(pieces))
+
+    def _left(self, pieces: Sequence[Piece]) -> list[Piece]:
+        return [p for p in pieces if p not in self._done]
+
+    def _trim(self, rule: TrimRule, pieces: Sequence[Piece], each: Any, scope: int) -> ScopeTrim:
+        """What the trim leaves of a scope; measuring it may have merged all of the scope's pieces on the way."""
+        ranking = Ranking(rule, self._reader, pieces, self._known, scope)
+        return self._merge_by_guess(ranking, each) or measure_trim(ranking, each)
+
+    def _merge_by_guess(self, ranking: Ranking, each: Any) -> ScopeTrim | None:
+        """Merge a scope in one sweep, see `merge_core.trimming.guess`; None where that must not or cannot be."""
+        pieces, rule = ranking.pieces, ranking.rule
+        fresh = not any(p in self._done for p in pieces)
+        simple = rule.votes is None and not rule.moments and self._reader.on_processor is self._reader
+        guess = guess_thresholds(ranking) if fresh and simple else None
+        if guess is None:
+            return None
+
+        def merge_and_count(piece: Piece) -> list[Counted]:
+            counts: list[Counted] = []
+            self._compute(
+                piece,
+                ((c.base, c.vectors, t) for c, t in guessed_chunks(guess, self._reader, piece, counts)),
+            )
+            self._advance(piece.size)
+            return counts
+
+        settled = settle(guess, ranking, each(merge_and_count, pieces))
+        if settled is None:
+            self._advance(-ranking.entries)
+            return None
+        trim, again = settled
+        for model, threshold in enumerate(trim.thresholds):
+            ranking.learn(model, threshold)
+        each(lambda p: self._compute(p, segments_of(trim, self._reader, p)), again)
+        for piece in pieces:
+            self._finish(piece)
+        return trim
+
+    def _combine(self, piece: Piece, trim: ScopeTrim | None) -> None:
+        """Compute and write one piece, and have done with it."""
+        self._compute(piece, segments_of(trim, self._reader, piece))
+        self._advance(piece.size)
+        self._finish(piece)
+
+    def _compute(self, piece: Piece, segments: Iterable[tuple[Array | None, Array, Trimmed | None]]) -> None:
+        self._message = self._plan.tensors[piece.tensor].name
+        self._combiner.write(piece, segments)
+
+    def _advance(self, entries: int) -> None:
+        with self._count_lock:
+            self.finished += entries
+
+    def _finish(self, piece: Piece) -> None:
+        self._done.add(piece)
+        self._output.finish(piece, piece.size * FLOATS[self._plan.tensors[piece.tensor].dtype])
+
+    def _copy(self, piece: Piece) -> None:
+        tensor = self._plan.tensors[piece.tensor]
+        if piece.start == 0:  # a copied tensor is written whole, with its first piece
+            position = tensor.offset
+            for part in self._reader.raw(self._plan.template, tensor.sources[0]):
+                self._output.write(tensor.shard, position, part)
+                position += part.size
+        self._output.finish(piece, tensor.nbytes if piece.start == 0 else 0)
+        self._advance(piece.size)
+
+    def _check(self) -> None:
+        if self._pool.stop.is_set() or (self._cancelled is not None and self._cancelled()):
+            raise Cancelled
+
+    def _tell(self) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
+        now = time.monotonic()
+        if self._progress is None or (now - self._told < 0.2 and self.finished < self.total):
+            return
+        self._told = now
+        eta = seconds_left(self.finished - self._at_start, self.total - self._at_start, now - self._started)
+        self._progress(Progress(self.finished, self.total, self._message, eta))
+
+
+def _reader(plan: MergePlan, budget: Budget, device: str) -> VectorReader:
+    if device == "cpu":
+        return VectorReader(plan, budget)
+    from merge_core.streaming.accelerator import TorchReader
+
+    return TorchReader(plan, budget, device)

@@ -1,0 +1,12 @@
+"""Recipe → MergePlan: open the models, check them and the room they need, and only then download."""
+
+from merge_core.prepare.recipe_to_plan import (
+    fetch,
+    open_all,
+    open_fitting,
+    pinned,
+    prepare,
+    require_room_for,
+)
+
+__all__ = ["fetch", "open_all", "open_fitting", "pinned", "prepare", "require_room_for"]
