@@ -19,7 +19,7 @@ from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import Job
 from merge_core.prepare.opening import open_checkpoint
-from merge_core.recipe import Recipe
+from merge_core.recipe import build_recipe
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure(
     if not paths:
         raise UserError("No probe set is chosen.", "Tick one, or bring your own as a JSONL file.")
     exact = replace(ref, revision=open_checkpoint(ref, who.hub).commit)
-    alone = Recipe.build("linear", None, [(exact, {"weight": 1.0})])  # names what is to be downloaded
+    alone = build_recipe("linear", None, [(exact, {"weight": 1.0})])  # names what is to be downloaded
     return who.submit(workspace, "probe", owner, alone, {"model": str(exact), "probes": list(paths)})
 
 

@@ -11,7 +11,7 @@ from merge_core.checkpoint import Checkpoint
 from merge_core.engine import merge
 from merge_core.plan import make_plan
 from merge_core.progress import CancelCheck
-from merge_core.recipe import ModelRef, Recipe
+from merge_core.recipe import ModelRef, build_recipe
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def whole_folder(
         yield checkpoint.root
         return
     ref = ModelRef.parse(checkpoint.ref)
-    plan = make_plan(Recipe.build("linear", None, [(ref, {"weight": 1.0})]), {ref: checkpoint})
+    plan = make_plan(build_recipe("linear", None, [(ref, {"weight": 1.0})]), {ref: checkpoint})
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adapted-", dir=beside) as folder:
         yield merge(plan, Path(folder) / "model", cancelled=cancelled).folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from merge_core.recipe.build import build_recipe
 from merge_core.recipe.checks import check_recipe
 from merge_core.recipe.model import ModelEntry, Recipe, Settings, Slice
 from merge_core.recipe.reader import load_recipe, read_recipe
@@ -18,6 +19,7 @@ __all__ = [
     "Setting",
     "Settings",
     "Slice",
+    "build_recipe",
     "check_recipe",
     "load_recipe",
     "read_recipe",

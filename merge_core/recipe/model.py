@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -63,42 +63,6 @@ class Recipe:
     chat_template: str | None = None
     slices: tuple[Slice, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
-
-    @classmethod
-    def build(
-        cls,
-        method: str,
-        base: ModelRef | str | None,
-        models: Sequence[tuple[ModelRef | str, Settings]],
-        parameters: Settings | None = None,
-        *,
-        dtype: str | None = None,
-        out_dtype: str | None = None,
-        tokenizer_source: str | None = None,
-        chat_template: str | None = None,
-    ) -> Recipe:
-        """A checked recipe from plain values, such as a page's controls hold.
-
-        Raises:
-            UserError: see `check_recipe`.
-        """
-        from merge_core.recipe.checks import check_recipe
-
-        def ref(model: ModelRef | str) -> ModelRef:
-            return ModelRef.parse(model) if isinstance(model, str) else model
-
-        recipe = cls(
-            method=method,
-            base=ref(base) if base else None,
-            models=tuple(ModelEntry(ref(model), dict(settings)) for model, settings in models),
-            parameters=dict(parameters or {}),
-            dtype=dtype,
-            out_dtype=out_dtype,
-            tokenizer_source=tokenizer_source,
-            chat_template=chat_template,
-        )
-        check_recipe(recipe)
-        return recipe
 
     def refs(self) -> tuple[ModelRef, ...]:
         """Every model the recipe names: the base first, then the others in order, none twice."""

@@ -20,7 +20,7 @@ from components.visitor import visitor_token
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import JobStore
-from merge_core.recipe import Recipe
+from merge_core.recipe import build_recipe
 
 
 def request_with(session: dict[str, Any]) -> Any:
@@ -47,8 +47,8 @@ def test_owner_that_could_be_guessed_is_refused(owner: Any) -> None:
 def test_folders_of_a_space_are_closed_even_as_adapters(tmp_path: Path, ref: str) -> None:
     space = Workspace(JobStore(tmp_path), on_space=True)
     with pytest.raises(UserError, match="not open to visitors"):
-        space.check_reach(Recipe.build("linear", None, [(ref, {"weight": 1.0})]))
-    space.check_reach(Recipe.build("linear", None, [("acme/x+acme/y@main", {"weight": 1.0})]))
+        space.check_reach(build_recipe("linear", None, [(ref, {"weight": 1.0})]))
+    space.check_reach(build_recipe("linear", None, [("acme/x+acme/y@main", {"weight": 1.0})]))
 
 
 @pytest.mark.parametrize(

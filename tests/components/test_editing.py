@@ -19,7 +19,7 @@ from components.tuning.editing import (
 )
 from merge_core.errors import UserError
 from merge_core.methods import METHODS
-from merge_core.recipe import ModelRef, Recipe, read_recipe
+from merge_core.recipe import ModelRef, Recipe, build_recipe, read_recipe
 
 PLAIN = """
 merge_method: ties
@@ -207,23 +207,23 @@ def test_a_common_weight_comes_back_to_a_model_that_was_left_out():
 
 
 def test_models_left_out_are_no_parents_of_a_merge() -> None:
-    recipe = Recipe.build(
+    recipe = build_recipe(
         "ties", "./base", [("./a", {"weight": 1.0}), ("./b", {"weight": 0.0})], {"density": 0.5}
     )
     assert [str(entry.ref) for entry in editing.without_left_out(recipe).models] == ["./a"]
-    nobody = Recipe.build("ties", "./base", [("./a", {"weight": 0.0})], {"density": 0.5})
+    nobody = build_recipe("ties", "./base", [("./a", {"weight": 0.0})], {"density": 0.5})
     assert editing.without_left_out(nobody) == nobody
 
 
 def test_cleared_recipe_has_no_models_and_nothing_that_depended_on_them() -> None:
-    recipe = Recipe.build("ties", "./base", [("./a", {"weight": 1.0})], {"density": 0.5}, dtype="float32")
+    recipe = build_recipe("ties", "./base", [("./a", {"weight": 1.0})], {"density": 0.5}, dtype="float32")
     bare = editing.cleared(recipe)
     assert (bare.base, bare.models, bare.dtype) == (None, (), None)
     assert bare.parameters == {"density": 0.5}
 
 
 def test_result_is_stored_as_asked_or_as_the_base_is() -> None:
-    recipe = Recipe.build("ties", "./base", [("./a", {"weight": 1.0})], out_dtype="float16")
+    recipe = build_recipe("ties", "./base", [("./a", {"weight": 1.0})], out_dtype="float16")
     assert editing.set_dtype(recipe, "bfloat16").dtype == "bfloat16"
     assert editing.set_dtype(recipe, "bfloat16").out_dtype is None
     assert editing.set_dtype(recipe, "").dtype is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.tuning.controls import declared_controls
 from components.tuning.tuner import control_updates
 from merge_core.methods import METHODS
-from merge_core.recipe import Recipe
+from merge_core.recipe import Recipe, build_recipe
 
 MODELS = [("./a", {}), ("./b", {})]
 
@@ -17,7 +17,7 @@ def shown(recipe: Recipe) -> dict[str, object]:
 
 
 def ties(**parameters: object) -> Recipe:
-    return Recipe.build("ties", "./base", MODELS, {"weight": 1.0, **parameters})
+    return build_recipe("ties", "./base", MODELS, {"weight": 1.0, **parameters})
 
 
 def test_controls_show_what_the_dialect_means_where_the_recipe_says_nothing() -> None:

@@ -13,7 +13,7 @@ from merge_core.__main__ import main
 from merge_core.errors import UserError
 from merge_core.methods import METHODS, Method, Parameter
 from merge_core.prepare import prepare
-from merge_core.recipe import Filtered, ModelRef, Recipe, load_recipe, read_recipe
+from merge_core.recipe import Filtered, ModelRef, Recipe, build_recipe, load_recipe, read_recipe
 from tests.checkpoints import read_model, write_model
 from tests.core.command_line import refusal
 
@@ -460,9 +460,9 @@ def test_problem_is_found_before_any_model_is_opened(tmp_path: Path) -> None:
 
 def test_recipe_made_from_controls_is_checked_alike_without_a_line() -> None:
     with pytest.raises(UserError) as refused:
-        Recipe.build("ties", "base", [("a", {"weight": 1.0, "density": 1.5})])
+        build_recipe("ties", "base", [("a", {"weight": 1.0, "density": 1.5})])
     assert str(refused.value).startswith("a: density must be a number from 0 to 1, found 1.5.")
-    built = Recipe.build("ties", "base", [("a", {"weight": 1, "density": (0.1, 0.2)})])
+    built = build_recipe("ties", "base", [("a", {"weight": 1, "density": (0.1, 0.2)})])
     assert built == read_recipe(
         "merge_method: ties\nbase_model: base\nmodels: [{model: a, parameters: {weight: 1, density: [0.1, 0.2]}}]"
     )
