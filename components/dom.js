@@ -13,3 +13,11 @@ function button(label, act) {
   made.addEventListener("click", act);
   return made;
 }
+
+// A time of the server, on the visitor's own clock: "22:10" today, "Wed 22:10" on another day.
+function moment(seconds) {
+  const at = new Date(seconds * 1000);
+  const today = at.toDateString() === new Date().toDateString();
+  const time = { hour: "2-digit", minute: "2-digit" };
+  return at.toLocaleString(undefined, today ? time : { weekday: "short", ...time });
+}

@@ -23,6 +23,7 @@ from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.hub import HubClient
 from merge_core.jobs import Job
+from merge_core.jobs.retention import kept_words
 
 LOOK_EVERY = 0.4  # seconds, while something is under way
 # Stacked on a narrow screen, the tray is far from the button that starts a run.
@@ -276,5 +277,5 @@ def _started(queue: Callable[[], Job]) -> tuple[Any, ...]:
 def _gone() -> UserError:
     return UserError(
         "That run belongs to another browser, or it is gone.",
-        "Only who started a run sees it, for seven days; its recipe can be sent as a link.",
+        f"Only who started a run sees it, for {kept_words()}; its recipe can be sent as a link.",
     )

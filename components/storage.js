@@ -7,7 +7,7 @@ const SURE = 4000; // ms to press again
 function makeRow(item) {
   const row = node("li", "tb-kept-row");
   const words = node("div");
-  words.append(node("b", "tb-kept-name", item.name), node("span", "tb-kept-facts", item.facts));
+  words.append(node("b", "tb-kept-name", item.name), node("span", "tb-kept-facts", item.until ? `${item.facts}, kept until ${moment(item.until)}` : item.facts));
   let sure = 0;
   const remove = button("Remove", () => {
     if (!sure) {

@@ -17,9 +17,15 @@ from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.hub.cached_models import cached_models, remove_models
 from merge_core.jobs.kept import finished_runs, models_in_use
+from merge_core.jobs.retention import kept_until
 
 MOST = 50
 DAY = 24 * 3600
+
+_SHARED = (
+    "All visitors share this disk. Cached models make way when a run has no room, and so do finished runs after their "
+    "first hour, the oldest first. Download or push what you need."
+)
 
 _LIST = """<p class="tb-kept-empty tb-quiet"></p><ul class="tb-kept" aria-label="What takes room"></ul>"""
 
@@ -46,6 +52,7 @@ def kept(workspace: Workspace, owner: str, now: float | None = None) -> dict[str
             "id": run.job.id,
             "name": title(run.job),
             "facts": f"{wording.size(run.bytes)} · run, {_ago(now - (run.job.finished or run.job.created))}",
+            "until": kept_until(run.job),
         }
         for run in finished_runs(workspace.store, owner)
     ]
@@ -59,7 +66,7 @@ def kept(workspace: Workspace, owner: str, now: float | None = None) -> dict[str
             }
             for model in cached_models()
         ]
-    return {"rows": rows[:MOST], "said": "" if rows else "Nothing yet."}
+    return {"rows": rows[:MOST], "said": _SHARED if workspace.on_space else "" if rows else "Nothing yet."}
 
 
 def remove(workspace: Workspace, pushes: Pushes, owner: str, kind: str, name: str) -> None:

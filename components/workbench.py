@@ -54,7 +54,7 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
                 drilldown.build()
             with gr.Column(elem_classes=["tb-right"]):
                 with gr.Column(elem_classes=["tb-panel"]):
-                    tray = runs.build()
+                    tray = runs.build(workspace)
                     storage.build(page, workspace, pushes)
                 with gr.Column(elem_classes=["tb-panel"]):
                     scores = results.build(page, workspace)

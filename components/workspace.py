@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
+from merge_core.home import home, on_space
 from merge_core.hub import HubClient
 from merge_core.jobs import JobStore
 from merge_core.prepare.opening import open_checkpoint
@@ -79,5 +79,4 @@ def _only_on_the_hub(name: str) -> bool:
 
 def open_workspace() -> Workspace:
     """The workspace as the environment sets it: TIEBREAK_HOME holds the jobs, SPACE_ID marks a Space."""
-    home = Path(os.environ.get("TIEBREAK_HOME") or "~/.cache/tiebreak").expanduser()
-    return Workspace(JobStore(home), on_space=bool(os.environ.get("SPACE_ID")))
+    return Workspace(JobStore(home()), on_space=on_space())

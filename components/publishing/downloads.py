@@ -19,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from merge_core.jobs.retention import in_use
+
 VALID = 3600.0  # seconds
 CHUNK = 1 << 20
 
@@ -97,7 +99,7 @@ class _Pipe:
 def zip_stream(folder: Path) -> Iterator[bytes]:
     """The files of `folder` as a zip, piece by piece. Stored, not deflated: weights do not compress."""
     pipe = _Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
+    with in_use(folder), zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]
         for path in files_in(folder):
             info = zipfile.ZipInfo.from_file(path, path.relative_to(folder).as_posix())
             with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:

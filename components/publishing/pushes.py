@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from merge_core.errors import UserError
+from merge_core.jobs.retention import in_use
 from merge_core.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,10 @@ class Pushes:
             self._set(run, Push(run, progress.fraction, progress.message))
 
         try:
-            made = client.publish(folder, repo_id, private=private, pull_request=pull_request, progress=told)
+            with in_use(folder):
+                made = client.publish(
+                    folder, repo_id, private=private, pull_request=pull_request, progress=told
+                )
         except UserError as error:
             return Push(run, error=str(error))
         except Exception as error:  # noqa: BLE001 - a thread has nobody above it to tell

@@ -22,6 +22,7 @@ from components.scripts import script
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import Job
+from merge_core.jobs.retention import kept_words
 from merge_core.recipe import ModelRef, Recipe, read_recipe
 
 HERE = Path(__file__).parent
@@ -148,7 +149,7 @@ def settings_of(workspace: Workspace, run: str, owner: str) -> Recipe:
     """
     job = owned_run(workspace, run, owner)
     if job is None or not job.recipe:
-        raise UserError("That run is not yours, or it is gone.", "Runs are kept for seven days.")
+        raise UserError("That run is not yours, or it is gone.", f"Runs are kept for {kept_words()}.")
     recipe = read_recipe(job.recipe, "the run's recipe")
     workspace.check_reach(recipe)
     return recipe

@@ -10,6 +10,7 @@ from components.models.model_rows import short_name
 from components.tuning.controls import IN_PERCENT
 from merge_core.errors import UserError
 from merge_core.jobs import Job
+from merge_core.jobs.retention import kept_until
 from merge_core.methods import METHODS
 from merge_core.recipe import ModelRef, Recipe, read_recipe
 
@@ -57,6 +58,7 @@ def run_row(job: Job, *, selected: bool, ahead: int = 0, now: float | None = Non
         "chip": chip,
         "tone": tone,
         "detail": detail,
+        "until": kept_until(job),
         "fraction": job.progress.fraction if job.state == "running" else None,
         "selected": selected,
         "can_cancel": not job.final and not job.cancelling,
@@ -85,7 +87,8 @@ def _state_words(job: Job, ahead: int, now: float) -> tuple[str, str, str]:
         return wording.percent(job.progress.fraction), "run", job.progress.message + left
     if job.state == "done":
         took = wording.duration((job.finished or now) - (job.started or job.created))
-        return f"done · {took}", "ok", ""
+        gone = "Its files made way for others; recipe and scores are still here." if job.files_removed else ""
+        return f"done · {took}", "ok", gone
     if job.state == "cancelled":
         return "cancelled", "", "Nothing was kept."
     return "failed", "bad", job.error or ""

@@ -36,12 +36,12 @@ function fill(parts, run) {
   parts.bar.hidden = run.fraction === null;
   if (run.fraction !== null) parts.bar.value = run.fraction;
   parts.bar.setAttribute("aria-label", `${run.title}: ${run.chip}`);
-  parts.detail.textContent = run.detail;
+  parts.detail.textContent = [run.detail, run.until && `Kept until ${moment(run.until)}`].filter(Boolean).join(" · ");
   parts.cancel.hidden = !run.can_cancel;
   parts.cancel.setAttribute("aria-label", `Cancel ${run.title}`);
   parts.again.hidden = !run.can_repeat;
   parts.again.setAttribute("aria-label", `Run ${run.title} again`);
-  parts.foot.hidden = !run.detail && !run.can_cancel && !run.can_repeat;
+  parts.foot.hidden = !parts.detail.textContent && !run.can_cancel && !run.can_repeat;
 }
 
 function draw() {

@@ -10,6 +10,7 @@ import gradio as gr
 
 from components.runs.run_rows import run_row
 from components.scripts import script
+from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import Job, JobStore
 
@@ -66,9 +67,10 @@ def tray(store: JobStore, owner: str, jobs: Sequence[Job], selected: str) -> dic
     return {"runs": rows}
 
 
-def build() -> Tray:
+def build(workspace: Workspace) -> Tray:
     """The panel's contents."""
+    said = "kept for a day, the first hour for sure" if workspace.on_space else "kept for 7 days"
     with gr.Row(elem_classes=["tb-head"]):
         gr.Markdown("## Runs", elem_classes=["tb-title"])
-        gr.Markdown("kept for 7 days", elem_classes=["tb-quiet"])
+        gr.Markdown(said, elem_classes=["tb-quiet"])
     return Tray(elem_id="tb-runs")

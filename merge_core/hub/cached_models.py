@@ -14,7 +14,7 @@ from huggingface_hub.utils import CachedRepoInfo, WeakFileLock
 
 from merge_core.errors import UserError
 from merge_core.hub import cache
-from merge_core.hub.receipts import FOLDER
+from merge_core.hub.receipts import FOLDER, was_fetched_here
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class CachedModel:
         bytes: what it takes on the disk.
         last_used: seconds since the epoch.
         commits: those that are here, as far as they are.
+        fetched_here: Tiebreak brought all of them here, and no other program.
     """
 
     repo_id: str
     bytes: int
     last_used: float
     commits: tuple[str, ...]
+    fetched_here: bool
 
 
 def cached_models() -> tuple[CachedModel, ...]:
@@ -42,6 +44,7 @@ def cached_models() -> tuple[CachedModel, ...]:
             repo.size_on_disk,
             _last_used(repo),
             tuple(sorted(revision.commit_hash for revision in repo.revisions)),
+            all(was_fetched_here(revision.snapshot_path) for revision in repo.revisions),
         )
         for repo in _models()
     ]

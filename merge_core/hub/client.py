@@ -13,6 +13,7 @@ from merge_core.checkpoint import Checkpoint
 from merge_core.checkpoint.lora import adapt, is_adapter, parts_of
 from merge_core.checkpoint.remote import open_remote
 from merge_core.errors import UserError
+from merge_core.home import on_space
 from merge_core.hub import account, cache, search
 from merge_core.hub.download import download
 from merge_core.hub.listing import Listing, list_files
@@ -21,7 +22,7 @@ from merge_core.hub.publish import Published, publish
 from merge_core.hub.ranges import RangeReader
 from merge_core.hub.receipts import give_receipt, open_whole
 from merge_core.hub.search import FoundModel
-from merge_core.hub.session import Session, on_space
+from merge_core.hub.session import Session
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef
 

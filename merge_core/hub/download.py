@@ -18,7 +18,7 @@ from merge_core.checkpoint.lora import is_adapter
 from merge_core.errors import UserError
 from merge_core.hub import cache
 from merge_core.hub.listing import Listing, RemoteFile, git_id
-from merge_core.hub.receipts import give_receipt
+from merge_core.hub.receipts import give_receipt, note_fetch
 from merge_core.hub.session import PATIENT, Session
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 
@@ -56,6 +56,7 @@ def download(
     if missing:
         cache.remove_orphans()
         cache.require_space(cache.bytes_to_fetch(missing, listing), checkpoint.ref)
+        note_fetch(listing.repo_id, listing.commit)
         _Transfer(session, listing, missing).run(checkpoint.ref, progress, cancelled)
     adapter = is_adapter(checkpoint)
     give_receipt(listing, files, adapter=adapter)

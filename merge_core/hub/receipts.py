@@ -37,6 +37,26 @@ def give_receipt(listing: Listing, files: Iterable[str], *, adapter: bool = Fals
             write_json(path, wanted)
 
 
+def note_fetch(repo_id: str, commit: str) -> None:
+    """Note, before a download, that it is Tiebreak that brings this commit into the cache, where it is."""
+    folder = cache.snapshot(repo_id, commit)
+    if folder.exists():
+        return
+    with contextlib.suppress(OSError):
+        note = _fetch_note(folder)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+
+
+def was_fetched_here(snapshot: Path) -> bool:
+    """True where Tiebreak brought a commit into the cache, and no other program."""
+    return _fetch_note(snapshot).exists()
+
+
+def _fetch_note(snapshot: Path) -> Path:
+    return snapshot.parents[1] / FOLDER / f"{snapshot.name}.fetched"
+
+
 def open_whole(repo_id: str, revision: str | None, ref: str, *, adapter: bool = False) -> Checkpoint | None:
     """The model, or the adapter, where `revision` is a commit and all that a merge needs of it lies in the cache.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import threading
 import time
@@ -29,6 +28,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 from merge_core import __version__
 from merge_core.errors import UserError
+from merge_core.home import on_space
 from merge_core.hub.problems import TROUBLE, About, asked_wait, explain, is_cut, root_cause, status_of
 from merge_core.progress import CancelCheck, Cancelled
 
@@ -84,11 +84,6 @@ logging.set_verbosity(CRITICAL)
 disable_progress_bars()
 filterwarnings("ignore", "Warnings while validating metadata")  # a card may have none
 set_client_factory(_http_client)
-
-
-def on_space() -> bool:
-    """True on a Space, where strangers share this process and its cache."""
-    return bool(os.environ.get("SPACE_ID"))
 
 
 class Session:

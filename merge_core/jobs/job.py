@@ -42,6 +42,7 @@ class Job:
         lease: when that worker counts as dead unless it says otherwise.
         needs: the room on the disk it was promised, see `merge_core.jobs.space`.
         taken: when a worker last took it from the queue; 0 before.
+        files_removed: what it made was removed to make room, before the job itself is forgotten.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Job:
     lease: float = 0.0
     needs: Mapping[str, Any] = field(default_factory=dict)
     taken: float = 0.0
+    files_removed: bool = False
 
     @property
     def final(self) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from merge_core.errors import UserError
 from merge_core.jobs.job import Job
+from merge_core.jobs.pins import models_of
 from merge_core.jobs.space import written
 from merge_core.jobs.store import JobStore
-from merge_core.recipe import ModelRef, read_recipe
 
 MOST_LISTED = 10_000
 
@@ -35,15 +34,4 @@ def finished_runs(store: JobStore, owner: str | None = None) -> tuple[FinishedRu
 
 def models_in_use(store: JobStore) -> frozenset[str]:
     """Repositories, `owner/name`, that jobs of anybody need which wait or run."""
-    found: set[str] = set()
-    for job in store.unfinished():
-        single = str(job.options.get("model", ""))
-        try:
-            refs = read_recipe(job.recipe).refs() if job.recipe else ()
-        except UserError:  # the job will fail with it
-            refs = ()
-        for ref in (*refs, *([ModelRef.parse(single)] if single else [])):
-            found.add(ref.path)
-            if ref.lora:
-                found.add(ModelRef.parse(ref.lora).path)
-    return frozenset(found)
+    return models_of(store.unfinished())

@@ -17,24 +17,33 @@ def promised(needs: Needs | None) -> dict[str, Any]:
     return asdict(needs) if needs is not None else {}
 
 
-def require_room_beside(needs: Needs, others: Iterable[Job], runs: Path) -> None:
-    """Raise unless the disks hold what a new job needs on top of what unfinished jobs have still to write.
-
-    A model that two jobs wait for is downloaded once, and counts once.
+def require_room_for_all(jobs: Iterable[Job], runs: Path) -> None:
+    """Raise unless the disks hold what unfinished jobs have still to write.
 
     Args:
-        needs: the new job's.
-        others: the unfinished jobs.
-        runs: the folder of all jobs' folders.
+        jobs, runs: see `room_wanted`.
 
     Raises:
         UserError: there is no room.
     """
-    if not needs.download and not needs.output:
-        return
-    downloads, output = dict(needs.downloads), needs.output
-    others = list(others)
-    for job in others:
+    jobs = list(jobs)
+    require_room(
+        room_wanted(jobs, runs), "this and the jobs before it take" if len(jobs) > 1 else "this takes"
+    )
+
+
+def room_wanted(jobs: Iterable[Job], runs: Path) -> dict[Path, int]:
+    """Bytes that jobs have still to write, by the folder under which they will.
+
+    A model that two jobs wait for is downloaded once, and counts once.
+
+    Args:
+        jobs: unfinished ones.
+        runs: the folder of all jobs' folders.
+    """
+    downloads: dict[str, int] = {}
+    output = 0
+    for job in jobs:
         downloads |= {name: int(size) for name, size in _told(job, "downloads", {}).items()}
         output += max(0, int(_told(job, "output", 0)) - written(runs / job.id))
     wanted = {runs: output}
@@ -42,7 +51,7 @@ def require_room_beside(needs: Needs, others: Iterable[Job], runs: Path) -> None
         from merge_core.hub.cache import root
 
         wanted[root()] = sum(_still_to_come(name, size) for name, size in downloads.items())
-    require_room(wanted, "this and the jobs before it take" if others else "this takes")
+    return wanted
 
 
 def _told(job: Job, key: str, default: Any) -> Any:

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +20,17 @@ from typing import Any
 import diskcache
 
 from merge_core.errors import UserError
+from merge_core.home import on_space
 from merge_core.jobs.disk import RefusedRow, SafeDisk
 from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
-from merge_core.jobs.space import promised, require_room_beside
+from merge_core.jobs.retention import KEPT, kept_for, kept_words
+from merge_core.jobs.space import promised, require_room_for_all, room_wanted
 from merge_core.jobs.tidying import tidy_files
 from merge_core.jobs.turns import in_turn
 from merge_core.prepare.needs import Needs
 
 LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
 MOST_ATTEMPTS = 3
-KEPT = 7 * 24 * 3600.0  # seconds a finished job and its folder are kept
 MOST_WAITING = 20  # unfinished jobs of one owner
 MOST_WAITING_IN_ALL = 200  # an owner is whatever name a browser sends: one visitor can have many
 LARGEST_REQUEST = 1 << 20  # characters of recipe and options together
@@ -102,7 +103,8 @@ class JobStore:
                 f"The recipe is longer than {LARGEST_REQUEST:,} characters.", "Paste only the recipe."
             )
         with self._transaction():
-            unfinished = [job for job in self._jobs() if not job.final]
+            jobs = list(self._jobs())
+            unfinished = [job for job in jobs if not job.final]
             waiting = [job for job in unfinished if job.owner == owner]
             for job in waiting:
                 if (job.kind, job.recipe, job.options, job.cancelling) == (kind, recipe, options, False):
@@ -117,10 +119,9 @@ class JobStore:
                     f"{len(unfinished)} jobs of all visitors are waiting already.",
                     "Try again when some have finished.",
                 )
-            if needs is not None:
-                require_room_beside(needs, unfinished, self.root / "runs")
             now = time.time()
             job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=now, needs=promised(needs))
+            self._find_room(job, jobs)
             if holder is not None:
                 job = job.claimed(holder, now, LEASE)
             self._write(job)
@@ -248,11 +249,11 @@ class JobStore:
 
     def tidy(self) -> None:
         """Remove jobs finished long ago, every folder that no job needs, and files unused for as long or too many."""
-        horizon = time.time() - KEPT
+        now = time.time()
         with self._transaction():
             jobs = list(self._jobs())
             for job in jobs:
-                if job.final and (job.finished or 0.0) < horizon:
+                if job.final and (job.finished or 0.0) < now - kept_for():
                     del self._cache[job.id]
             left = list(self._jobs())
         kept = {job.id for job in left if job.state != "cancelled"}
@@ -260,7 +261,22 @@ class JobStore:
             if run.name not in kept:
                 shutil.rmtree(run, ignore_errors=True)
         probes = {Path(str(path)) for job in left if not job.final for path in job.options.get("probes", ())}
-        tidy_files(self.root, horizon, {path for path in probes if path.is_relative_to(self.root / "probes")})
+        tidy_files(
+            self.root, now - KEPT, {path for path in probes if path.is_relative_to(self.root / "probes")}
+        )
+
+    def _find_room(self, job: Job, jobs: Collection[Job]) -> None:
+        """Make sure of the room that a job needs beside `jobs`, on a Space by removing what nobody needs."""
+        if not any(job.needs.values()):
+            return
+        runs = self.root / "runs"
+        unfinished = [job, *(each for each in jobs if not each.final and each.id != job.id)]
+        if on_space():
+            from merge_core.jobs.making_room import make_room  # loads the Hub's client
+
+            for emptied in make_room(room_wanted(unfinished, runs), [*unfinished, *jobs], runs):
+                self._write(replace(emptied, files_removed=True))
+        require_room_for_all(unfinished, runs)
 
     # Rows -----------------------------------------------------------------------------------------------
 
@@ -284,7 +300,8 @@ class JobStore:
         job = self._read(job_id)
         if job is None or job.owner != owner:
             raise UserError(
-                "There is no such job of yours.", "It may have been removed: jobs are kept for seven days."
+                "There is no such job of yours.",
+                f"It may have been removed: jobs are kept for {kept_words()}.",
             )
         return job
 

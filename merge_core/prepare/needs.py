@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from merge_core.checkpoint import Checkpoint
 from merge_core.checkpoint.lora import parts_of
 from merge_core.errors import UserError
+from merge_core.home import on_space
 from merge_core.recipe import ModelRef
 
 if TYPE_CHECKING:
@@ -56,31 +57,73 @@ def needs_of(
     return Needs({name: hub.bytes_to_fetch(c) for name, c in absent.items()} if hub else {}, output)
 
 
-def require_room(wanted: Mapping[Path, int], takes: str = "this takes") -> None:
-    """Find out before the work that a disk is too small for it; folders on one disk count together.
+@dataclass(frozen=True)
+class Shortage:
+    """A disk that is too small.
+
+    Args:
+        device: the disk, as `disk_of` numbers it.
+        wanted: bytes to be written under each of its folders.
+        free: bytes that are free.
+        missing: bytes that would have to be freed.
+    """
+
+    device: int
+    wanted: Mapping[Path, int]
+    free: int
+    missing: int
+
+
+def disk_of(folder: Path) -> int:
+    """The number of the disk that holds a folder, or will."""
+    return _nearest(folder).stat().st_dev
+
+
+def shortages(wanted: Mapping[Path, int]) -> list[Shortage]:
+    """The disks that are too small; folders on one disk count together.
 
     Args:
         wanted: bytes to be written under each folder, which need not exist.
+    """
+    disks: dict[int, dict[Path, int]] = {}
+    for folder, nbytes in wanted.items():
+        if nbytes:
+            disks.setdefault(disk_of(folder), {})[folder] = nbytes
+    found = []
+    for device, parts in disks.items():
+        free = shutil.disk_usage(_nearest(next(iter(parts)))).free
+        missing = sum(parts.values()) + SPARE - free
+        if missing > 0:
+            found.append(Shortage(device, parts, free, missing))
+    return found
+
+
+def require_room(wanted: Mapping[Path, int], takes: str = "this takes") -> None:
+    """Find out before the work that a disk is too small for it.
+
+    Args:
+        wanted: see `shortages`.
         takes: who takes that room, for the error.
 
     Raises:
         UserError: says how much is missing where.
     """
-    disks: dict[int, list[tuple[Path, Path, int]]] = {}
-    for folder, nbytes in wanted.items():
-        near = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-        disks.setdefault(near.stat().st_dev, []).append((near, folder, nbytes))
-    for parts in disks.values():
-        needed = sum(nbytes for _, _, nbytes in parts)
-        free = shutil.disk_usage(parts[0][0]).free
-        if needed and needed + SPARE > free:
-            where = " and ".join(
-                f"{nbytes / 1e6:,.1f} MB in {folder}" for _, folder, nbytes in parts if nbytes
-            )
-            raise UserError(
-                f"No space on the disk: {takes} {where}, and {free / 1e6:,.1f} MB are free.",
-                "Free some space (`python -m merge_core cache` lists what can go), or set HF_HOME to another disk.",
-            )
+    for short in shortages(wanted):
+        where = " and ".join(f"{nbytes / 1e6:,.1f} MB in {folder}" for folder, nbytes in short.wanted.items())
+        hint = (
+            "What can go here makes way by itself, and that was not enough: try smaller models, or later."
+            if on_space()
+            else "Free some space: `python -m merge_core cache` lists the models and runs, which only you remove. Or "
+            "set HF_HOME to another disk."
+        )
+        raise UserError(
+            f"No space on the disk: {takes} {where}, and {short.free / 1e6:,.1f} MB are free.", hint
+        )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the first above it that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def memory_there() -> int | None:

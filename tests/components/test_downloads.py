@@ -8,7 +8,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from components.publishing.downloads import Tickets, routes
+from components.publishing.downloads import Tickets, routes, zip_stream
+from merge_core.jobs.retention import is_in_use
 
 
 @pytest.fixture
@@ -65,3 +66,11 @@ def test_a_ticket_expires(client, tickets, folder, monkeypatch):
     ticket = tickets.give(folder, "m")
     monkeypatch.setattr("components.publishing.downloads.time.monotonic", lambda: 1e12)
     assert client.get(f"/download/{ticket}/model.safetensors").status_code == 404
+
+
+def test_a_run_does_not_make_way_while_its_zip_is_sent(folder):
+    parts = zip_stream(folder)
+    next(parts)
+    assert is_in_use(folder)
+    list(parts)
+    assert not is_in_use(folder)

@@ -20,6 +20,7 @@ from components.runs import probe_sets
 from components.workspace import DEMO, ROOT, Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import JobStore
+from merge_core.jobs import retention as retention_module
 from merge_core.jobs import store as store_module
 from merge_core.jobs import tidying as tidying_module
 from merge_core.jobs.job import Job, JobProgress
@@ -311,7 +312,7 @@ def test_old_jobs_and_unneeded_folders_are_removed(store: JobStore, monkeypatch:
     (store.root / "runs" / "stray").mkdir()
     store.claim("w")
     store.finish(old.id, "w", {})
-    monkeypatch.setattr(store_module, "KEPT", 0.05)
+    monkeypatch.setattr(retention_module, "KEPT", 0.05)
     time.sleep(0.1)
     store.claim("w")
     store.finish(fresh.id, "w", {})
@@ -334,8 +335,8 @@ KEPT_FOLDERS = ("inspections", "scores", "probes/0123", "thresholds")
 
 @pytest.mark.parametrize("folder", KEPT_FOLDERS)
 def test_files_unused_for_long_are_removed(store: JobStore, folder: str) -> None:
-    old = keep_file(store, f"{folder}/old", store_module.KEPT + 60)
-    fresh = keep_file(store, f"{folder}/fresh", store_module.KEPT - 60)
+    old = keep_file(store, f"{folder}/old", retention_module.KEPT + 60)
+    fresh = keep_file(store, f"{folder}/fresh", retention_module.KEPT - 60)
     store.tidy()
     assert (old.exists(), fresh.exists()) == (False, True)
 
@@ -353,7 +354,7 @@ def test_kept_files_are_bounded_in_size_and_those_used_longest_ago_go_first(
 def test_probe_file_of_a_waiting_job_is_never_tidied_away(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe = keep_file(store, "probes/0123/c.jsonl", store_module.KEPT + 60, 100)
+    probe = keep_file(store, "probes/0123/c.jsonl", retention_module.KEPT + 60, 100)
     monkeypatch.setattr(tidying_module, "MOST_BYTES", 50)
     job = store.submit("merge", "ada", "r", {"probes": [str(probe)]})
     store.tidy()
