@@ -230,13 +230,13 @@ class Reactions:
         self.workspace.store.cancel(job.id, owner)
         return "", gr.Timer(LOOK_EVERY)
 
-    def again(self, owner: str, event: gr.EventData) -> tuple[Any, ...]:
+    def again(self, owner: str, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """(selected run, notice, timer) after asking for a failed or cancelled run once more."""
         job = self._job(owner, event)
         if job is None:
             return gr.skip(), complaint(_gone()), gr.skip()
-        waiting = job.id
-        return _started(lambda: self.workspace.store.retry(waiting, owner))
+        failed, who = job, visitor(self.workspace, request)
+        return _started(lambda: who.again(self.workspace, failed))
 
     def show_runs(self, owner: str, run: str, seen: Mapping[str, Any]) -> tuple[Any, ...]:
         """(tray, results, publishing, seen, timer): only what differs from what the page has seen."""

@@ -10,13 +10,14 @@ from typing import Any
 import gradio as gr
 
 from components.workspace import Workspace
+from merge_core.checkpoint import Checkpoint
 from merge_core.hub import HubClient
 from merge_core.jobs import Job, JobKind
-from merge_core.jobs.fetching import submit_fetched
+from merge_core.jobs.fetching import retry_fetched, submit_fetched
 from merge_core.preflight import bytes_out, template_ref
 from merge_core.prepare import open_all, pinned
 from merge_core.prepare.needs import Needs, needs_of
-from merge_core.recipe import Recipe, write_recipe
+from merge_core.recipe import ModelRef, Recipe, read_recipe, write_recipe
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class Visitor:
 
     Args:
         hub: the Hub as they may see it: signed in on a Space, else as the machine's own account.
-        own_account: the Hub answers them otherwise than it answers the worker.
+        account: the name they signed in with on a Space, where the Hub answers them otherwise than it answers the
+            worker; "" elsewhere.
     """
 
     hub: HubClient
-    own_account: bool
+    account: str
 
     def submit(
         self,
@@ -53,17 +55,36 @@ class Visitor:
         """
         checkpoints = open_all(recipe, self.hub)
         text = write_recipe(pinned(recipe, checkpoints))
+        needs = self._needs(kind, recipe, checkpoints) if whole else Needs()
+        if self.account and needs.download:
+            return submit_fetched(workspace.store, kind, owner, text, options, self.hub, needs, self.account)
+        return workspace.store.submit(kind, owner, text, options, needs=needs, account=self.account)
+
+    def again(self, workspace: Workspace, job: Job) -> Job:
+        """Queue a failed or cancelled run of theirs once more, on the same commits.
+
+        Raises:
+            UserError: see `submit`, or the run has not failed.
+        """
+        recipe = read_recipe(job.recipe, "the run's recipe")
+        needs = self._needs(job.kind, recipe, open_all(recipe, self.hub))
+        if self.account and needs.download:
+            return retry_fetched(workspace.store, job, self.hub, needs)
+        return workspace.store.retry(job.id, job.owner, needs=needs)
+
+    def _needs(self, kind: JobKind, recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Needs:
         output = bytes_out(recipe, checkpoints[template_ref(recipe)]) if kind == "merge" else 0
-        needs = needs_of(checkpoints, self.hub, output) if whole else Needs()
-        if whole and self.own_account and needs.download:
-            return submit_fetched(workspace.store, kind, owner, text, options, self.hub, needs)
-        return workspace.store.submit(kind, owner, text, options, needs=needs)
+        return needs_of(checkpoints, self.hub, output)
 
 
 def visitor(workspace: Workspace, request: gr.Request | None) -> Visitor:
     """Who sent this request."""
-    token = visitor_token(request) if workspace.on_space else None
-    return Visitor(HubClient(token=token), own_account=token is not None)
+    if not workspace.on_space or (token := visitor_token(request)) is None:
+        return Visitor(HubClient(), "")
+    known = _signed_in(request).get("userinfo") or {}
+    return Visitor(
+        HubClient(token=token), str(known.get("sub") or known.get("preferred_username") or "unnamed")
+    )
 
 
 def visitor_token(request: gr.Request | None) -> str | None:
@@ -71,10 +92,16 @@ def visitor_token(request: gr.Request | None) -> str | None:
 
     It stays in the session that the visitor's browser holds, and is never kept here.
     """
-    session: Any = getattr(getattr(request, "request", None), "scope", {}).get("session") or {}
-    signed_in = session.get("oauth_info") or {}
+    signed_in = _signed_in(request)
     expires = signed_in.get("expires_at")
     if expires is not None and expires < time.time():
         return None
     token = signed_in.get("access_token")
     return token if isinstance(token, str) and token else None
+
+
+def _signed_in(request: gr.Request | None) -> Mapping[str, Any]:
+    """What the sign-in left in the session, which the server has signed; empty where nobody signed in."""
+    session: Any = getattr(getattr(request, "request", None), "scope", {}).get("session") or {}
+    found: Mapping[str, Any] = session.get("oauth_info") or {}
+    return found

@@ -32,6 +32,7 @@ def submit_fetched(
     options: Mapping[str, Any],
     hub: HubClient,
     needs: Needs,
+    account: str = "",
 ) -> Job:
     """A job whose models this process downloads first, in a thread; then it is queued for the worker.
 
@@ -39,14 +40,31 @@ def submit_fetched(
     says what it may not read.
 
     Args:
-        store, kind, owner, recipe, options, needs: see `JobStore.submit`.
+        store, kind, owner, recipe, options, needs, account: see `JobStore.submit`.
         hub: the Hub as the owner sees it.
 
     Raises:
         UserError: see `JobStore.submit`.
     """
-    holder = f"fetch-{secrets.token_hex(8)}"
-    job = store.submit(kind, owner, recipe, options, holder, needs)
+    holder = _new_holder()
+    return _fetched(store, store.submit(kind, owner, recipe, options, holder, needs, account), holder, hub)
+
+
+def retry_fetched(store: JobStore, job: Job, hub: HubClient, needs: Needs) -> Job:
+    """A failed or cancelled job once more, as `submit_fetched` queues a new one.
+
+    Raises:
+        UserError: see `JobStore.retry`.
+    """
+    holder = _new_holder()
+    return _fetched(store, store.retry(job.id, job.owner, holder, needs), holder, hub)
+
+
+def _new_holder() -> str:
+    return f"fetch-{secrets.token_hex(8)}"
+
+
+def _fetched(store: JobStore, job: Job, holder: str, hub: HubClient) -> Job:
     if job.worker == holder:  # else the same job is under way already
         threading.Thread(
             target=_fetch, args=(store, job, holder, hub), name=f"fetch-{job.id}", daemon=True

@@ -42,6 +42,7 @@ class Job:
         lease: when that worker counts as dead unless it says otherwise.
         needs: the room on the disk it was promised, see `merge_core.jobs.space`.
         taken: when a worker last took it from the queue; 0 before.
+        account: the account that asked, where somebody signed in; "" elsewhere.
         files_removed: what it made was removed to make room, before the job itself is forgotten.
     """
 
@@ -63,7 +64,13 @@ class Job:
     lease: float = 0.0
     needs: Mapping[str, Any] = field(default_factory=dict)
     taken: float = 0.0
+    account: str = ""
     files_removed: bool = False
+
+    @property
+    def asker(self) -> tuple[str, str]:
+        """Who asked: the account, or where nobody signed in, the browser."""
+        return (self.account, "") if self.account else ("", self.owner)
 
     @property
     def final(self) -> bool:
@@ -141,5 +148,12 @@ class Job:
         """Failed or cancelled → queued, as if asked for anew; what it had finished on disk still counts."""
         assert self.state in ("failed", "cancelled")
         return replace(
-            self, state="queued", error=None, started=None, finished=None, attempts=0, progress=JobProgress()
+            self,
+            state="queued",
+            error=None,
+            started=None,
+            finished=None,
+            attempts=0,
+            progress=JobProgress(),
+            files_removed=False,
         )

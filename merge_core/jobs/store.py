@@ -31,8 +31,9 @@ from merge_core.prepare.needs import Needs
 
 LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
 MOST_ATTEMPTS = 3
-MOST_WAITING = 20  # unfinished jobs of one owner
-MOST_WAITING_IN_ALL = 200  # an owner is whatever name a browser sends: one visitor can have many
+MOST_WAITING = 20  # unfinished jobs of one who asked
+MOST_WAITING_IN_ALL = 200
+MOST_WAITING_SIGNED_OUT = 100  # on a Space: one visitor can have many browsers' names
 LARGEST_REQUEST = 1 << 20  # characters of recipe and options together
 
 
@@ -84,11 +85,12 @@ class JobStore:
         options: Mapping[str, Any] | None = None,
         holder: str | None = None,
         needs: Needs | None = None,
+        account: str = "",
     ) -> Job:
         """Queue a job and return it. Asked for twice while unfinished, it is the same job.
 
         Args:
-            kind, owner, recipe, options: see `Job`.
+            kind, owner, recipe, options, account: see `Job`.
             holder: who prepares the job before a worker may take it, as if it were one: it beats, and then releases it.
             needs: the room on the disk that is kept for it until it is over; None keeps none.
 
@@ -102,30 +104,18 @@ class JobStore:
             raise UserError(
                 f"The recipe is longer than {LARGEST_REQUEST:,} characters.", "Paste only the recipe."
             )
+        job = Job(
+            secrets.token_hex(12),
+            kind,
+            owner,
+            recipe,
+            options,
+            created=time.time(),
+            needs=promised(needs),
+            account=account,
+        )
         with self._transaction():
-            jobs = list(self._jobs())
-            unfinished = [job for job in jobs if not job.final]
-            waiting = [job for job in unfinished if job.owner == owner]
-            for job in waiting:
-                if (job.kind, job.recipe, job.options, job.cancelling) == (kind, recipe, options, False):
-                    return job
-            if len(waiting) >= MOST_WAITING:
-                raise UserError(
-                    f"{len(waiting)} of your jobs are waiting already.",
-                    "Cancel some, or wait for one to finish.",
-                )
-            if len(unfinished) >= MOST_WAITING_IN_ALL:
-                raise UserError(
-                    f"{len(unfinished)} jobs of all visitors are waiting already.",
-                    "Try again when some have finished.",
-                )
-            now = time.time()
-            job = Job(secrets.token_hex(12), kind, owner, recipe, options, created=now, needs=promised(needs))
-            self._find_room(job, jobs)
-            if holder is not None:
-                job = job.claimed(holder, now, LEASE)
-            self._write(job)
-        return job
+            return self._queue(job, holder)
 
     def get(self, job_id: str, owner: str) -> Job | None:
         """The job, or None where there is none of that id or it is somebody else's."""
@@ -164,11 +154,16 @@ class JobStore:
             self._write(job)
         return job
 
-    def retry(self, job_id: str, owner: str) -> Job:
+    def retry(self, job_id: str, owner: str, holder: str | None = None, needs: Needs | None = None) -> Job:
         """Queue a failed or cancelled job again; a failed one continues from what it had finished.
 
+        Args:
+            job_id, owner: which, and whose.
+            holder: see `submit`.
+            needs: the room that it takes now; None leaves it as it was.
+
         Raises:
-            UserError: the owner has no such job, or it has not failed.
+            UserError: the owner has no such job, it has not failed, or see `submit`.
         """
         with self._transaction():
             job = self._owned(job_id, owner)
@@ -177,8 +172,7 @@ class JobStore:
                     f"This job is {job.state}.", "Only a failed or cancelled job can be run again."
                 )
             job = job.renewed()
-            self._write(job)
-        return job
+            return self._queue(job if needs is None else replace(job, needs=promised(needs)), holder)
 
     def remove(self, job_id: str, owner: str) -> None:
         """Forget a job that is over, and delete what it made.
@@ -265,16 +259,31 @@ class JobStore:
             self.root, now - KEPT, {path for path in probes if path.is_relative_to(self.root / "probes")}
         )
 
+    def _queue(self, job: Job, holder: str | None) -> Job:
+        """Write down a job that is to be queued, or answer the same one that waits already; see `submit`."""
+        jobs = [each for each in self._jobs() if each.id != job.id]
+        unfinished = [each for each in jobs if not each.final]
+        for each in unfinished:
+            same = (each.owner, each.kind, each.recipe, each.options, each.cancelling)
+            if same == (job.owner, job.kind, job.recipe, job.options, False):
+                return each
+        _require_a_place(job, unfinished)
+        self._find_room(job, jobs)
+        if holder is not None:
+            job = job.claimed(holder, time.time(), LEASE)
+        self._write(job)
+        return job
+
     def _find_room(self, job: Job, jobs: Collection[Job]) -> None:
         """Make sure of the room that a job needs beside `jobs`, on a Space by removing what nobody needs."""
         if not any(job.needs.values()):
             return
         runs = self.root / "runs"
-        unfinished = [job, *(each for each in jobs if not each.final and each.id != job.id)]
+        unfinished = [job, *(each for each in jobs if not each.final)]
         if on_space():
             from merge_core.jobs.making_room import make_room  # loads the Hub's client
 
-            for emptied in make_room(room_wanted(unfinished, runs), [*unfinished, *jobs], runs):
+            for emptied in make_room(room_wanted(unfinished, runs), [job, *jobs], runs):
                 self._write(replace(emptied, files_removed=True))
         require_room_for_all(unfinished, runs)
 
@@ -322,6 +331,26 @@ class JobStore:
             yield
         except (sqlite3.DatabaseError, diskcache.Timeout) as error:
             raise _unusable(self.root / "jobs", error) from error
+
+
+def _require_a_place(job: Job, unfinished: Collection[Job]) -> None:
+    """Raise where so much waits already that a job cannot be queued."""
+    mine = sum(each.asker == job.asker for each in unfinished)
+    if mine >= MOST_WAITING:
+        raise UserError(
+            f"{mine} of your jobs are waiting already.", "Cancel some, or wait for one to finish."
+        )
+    signed_out = sum(not each.account for each in unfinished)
+    if on_space() and not job.account and signed_out >= MOST_WAITING_SIGNED_OUT:
+        raise UserError(
+            f"{signed_out} jobs of visitors who have not signed in are waiting already.",
+            "Sign in, or try again when some have finished.",
+        )
+    if len(unfinished) >= MOST_WAITING_IN_ALL:
+        raise UserError(
+            f"{len(unfinished)} jobs of all visitors are waiting already.",
+            "Try again when some have finished.",
+        )
 
 
 def _bereaved(job: Job, now: float) -> Job:

@@ -207,6 +207,16 @@ def test_room_of_a_job_that_is_over_is_free_again(store: JobStore) -> None:
 
 
 @pytest.mark.usefixtures("hundred_free")
+def test_run_again_needs_its_room_again(store: JobStore) -> None:
+    submit(store, "a", output=60 * MB)
+    (job,) = store.list("me")
+    store.cancel(job.id, "me")
+    submit(store, "b", output=60 * MB)
+    with pytest.raises(UserError, match="No space on the disk"):
+        store.retry(job.id, "me")
+
+
+@pytest.mark.usefixtures("hundred_free")
 def test_what_a_job_has_written_already_is_not_promised_once_more(store: JobStore) -> None:
     submit(store, "a", output=100 * MB)
     job = store.claim("worker")

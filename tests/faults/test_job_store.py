@@ -119,6 +119,65 @@ def test_owners_take_turns_and_each_is_told_its_place(store: JobStore) -> None:
     assert [places[key] for key in order] == list(range(7))
 
 
+def test_visitors_who_sign_in_share_no_turn_with_names_that_somebody_makes_up(store: JobStore) -> None:
+    made_up = [store.submit("inspect", f"name{number}", "r") for number in range(4)]
+    ada = [store.submit("inspect", "browser", f"r{number}", account="ada") for number in range(2)]
+    eve = store.submit("inspect", "another", "r", account="eve")
+    jobs = [*made_up, *ada, eve]
+    assert [store.ahead(job.id, job.owner) for job in jobs] == [2, 4, 5, 6, 0, 3, 1]
+    order = []
+    while (job := store.claim("w")) is not None:
+        store.finish(job.id, "w", {})
+        order.append(job.id)
+    assert order == [job.id for job in (ada[0], eve, made_up[0], ada[1], *made_up[1:])]
+
+
+def test_account_has_one_turn_whatever_its_browsers_are_called(store: JobStore) -> None:
+    mine = [store.submit("inspect", f"browser{number}", "r", account="ada") for number in range(3)]
+    other = store.submit("inspect", "b", "r", account="eve")
+    assert [store.ahead(job.id, job.owner) for job in (*mine, other)] == [0, 2, 3, 1]
+
+
+def test_account_cannot_fill_the_queue_with_many_browsers(store: JobStore) -> None:
+    for number in range(store_module.MOST_WAITING):
+        store.submit("inspect", f"browser{number}", "r", account="ada")
+    with pytest.raises(UserError, match="waiting already"):
+        store.submit("inspect", "one more", "r", account="ada")
+    assert store.submit("inspect", "one more", "r", account="eve").state == "queued"
+
+
+def test_on_a_space_names_that_somebody_makes_up_leave_room_for_who_signs_in(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPACE_ID", "acme/tiebreak")
+    monkeypatch.setattr(store_module, "MOST_WAITING_SIGNED_OUT", 3)
+    for number in range(3):
+        store.submit("inspect", f"name{number}", "r")
+    with pytest.raises(UserError, match="3 jobs of visitors who have not signed in") as caught:
+        store.submit("inspect", "name3", "r")
+    assert "Sign in" in str(caught.value)
+    assert store.submit("inspect", "browser", "r", account="ada").state == "queued"
+
+
+def test_run_again_is_bound_by_what_binds_a_new_run(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = store.submit("merge", "ada", "ended")
+    store.cancel(ended.id, "ada")
+    for number in range(store_module.MOST_WAITING):
+        store.submit("merge", "ada", f"r{number}")
+    with pytest.raises(UserError, match="waiting already"):
+        store.retry(ended.id, "ada")
+    found = store.get(ended.id, "ada")
+    assert found is not None
+    assert found.state == "cancelled"
+
+
+def test_run_again_where_the_same_run_waits_already_is_that_run(store: JobStore) -> None:
+    ended = store.submit("merge", "ada", "r")
+    store.cancel(ended.id, "ada")
+    waiting = store.submit("merge", "ada", "r")
+    assert store.retry(ended.id, "ada") == waiting
+
+
 def test_newcomer_comes_before_the_rest_of_a_long_queue(store: JobStore) -> None:
     for number in range(3):
         store.submit("inspect", "ada", f"r{number}")

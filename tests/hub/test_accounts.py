@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 import yaml
 from huggingface_hub import constants
 
+from components.visitor import Visitor
+from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.hub import HubClient
+from merge_core.hub.cached_models import cached_models, remove_models
+from merge_core.jobs import JobStore
 from merge_core.jobs.inspections import find_report
 from merge_core.jobs.job import Job
 from merge_core.jobs.steps import run_step
@@ -82,6 +87,28 @@ def test_worker_merges_what_the_visitor_has_fetched_and_asks_the_hub_nothing(
     folder = tmp_path / "jobs" / str(result["model"])
     assert read_model(folder)["layers.0.weight"].unique().tolist() == [2.0]
     assert (folder / "tokenizer.json").exists()
+
+
+@pytest.mark.usefixtures("space")
+def test_private_run_is_fetched_in_its_owners_name_when_it_is_run_again(
+    client: HubClient, recipe: Recipe, tmp_path: Path
+) -> None:
+    workspace = Workspace(JobStore(tmp_path / "home"), on_space=True)
+    ada = Visitor(client, account="ada")
+
+    def until_queued(job: Job) -> None:
+        for _ in range(500):
+            if (found := workspace.store.get(job.id, "browser")) is not None and found.state == "queued":
+                return
+            threading.Event().wait(0.02)
+        raise AssertionError("the download did not end")
+
+    job = ada.submit(workspace, "merge", "browser", recipe, {})
+    until_queued(job)
+    workspace.store.cancel(job.id, "browser")
+    remove_models([model.repo_id for model in cached_models()], in_use=())
+    until_queued(ada.again(workspace, job))
+    assert {model.repo_id for model in cached_models()} == {"ada/base", "ada/tuned"}
 
 
 @pytest.mark.usefixtures("space")

@@ -35,7 +35,7 @@ def workspace(hub: LocalHub, model: Path, tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def who(client: HubClient) -> Visitor:
-    return Visitor(client, own_account=False)
+    return Visitor(client, account="")
 
 
 def test_models_too_large_to_fetch_unasked_are_sampled_until_the_visitor_says_more(
