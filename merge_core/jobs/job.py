@@ -39,7 +39,7 @@ class Job:
         attempts: how often a worker has started on it.
         cancelling: the owner asked to stop it and the worker has not yet.
         worker: the worker that holds it while running.
-        lease: when that worker counts as dead unless it says otherwise.
+        lease: when that worker counts as dead unless it says otherwise, see `merge_core.jobs.lease`.
         needs: the room on the disk it was promised, see `merge_core.jobs.space`.
         taken: when a worker last took it from the queue; 0 before.
         account: the account that asked, where somebody signed in; "" elsewhere.
@@ -101,13 +101,13 @@ class Job:
         return job
 
     def claimed(self, worker: str, now: float, lease: float) -> Job:
-        """Queued → running, held by `worker` for `lease` seconds."""
+        """Queued → running, held by `worker` until `lease`."""
         assert self.state == "queued"
         return replace(
             self,
             state="running",
             worker=worker,
-            lease=now + lease,
+            lease=lease,
             started=self.started or now,
             attempts=self.attempts + 1,
             progress=JobProgress(message="Starting"),

@@ -23,13 +23,13 @@ from merge_core.errors import UserError
 from merge_core.home import on_space
 from merge_core.jobs.disk import RefusedRow, SafeDisk
 from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
+from merge_core.jobs.lease import has_run_out, new_lease
 from merge_core.jobs.retention import KEPT, kept_for, kept_words
 from merge_core.jobs.space import promised, require_room_for_all, room_wanted
 from merge_core.jobs.tidying import tidy_files
 from merge_core.jobs.turns import in_turn
 from merge_core.prepare.needs import Needs
 
-LEASE = 5.0  # seconds without a heartbeat after which a worker counts as dead
 MOST_ATTEMPTS = 3
 MOST_WAITING = 20  # unfinished jobs of one who asked
 MOST_WAITING_IN_ALL = 200
@@ -198,7 +198,7 @@ class JobStore:
         """Take the job whose turn it is, or None; first take back those whose worker is dead."""
         with self._transaction():
             now = time.time()
-            for orphan in [j for j in self._jobs() if j.state == "running" and j.lease < now]:
+            for orphan in [j for j in self._jobs() if j.state == "running" and has_run_out(j.lease)]:
                 heir = _bereaved(orphan, now)
                 self._write(heir)
                 if heir.state == "cancelled":
@@ -206,7 +206,7 @@ class JobStore:
             queue = in_turn(self._jobs())
             if not queue:
                 return None
-            job = replace(queue[0].claimed(worker, now, LEASE), taken=now)
+            job = replace(queue[0].claimed(worker, now, new_lease()), taken=now)
             self._write(job)
         return job
 
@@ -218,7 +218,7 @@ class JobStore:
         """
         with self._transaction():
             job = self._held(job_id, worker)
-            self._write(replace(job, progress=progress, lease=time.time() + LEASE))
+            self._write(replace(job, progress=progress, lease=new_lease()))
         return job.cancelling
 
     def finish(self, job_id: str, worker: str, result: Mapping[str, Any]) -> None:
@@ -270,7 +270,7 @@ class JobStore:
         _require_a_place(job, unfinished)
         self._find_room(job, jobs)
         if holder is not None:
-            job = job.claimed(holder, time.time(), LEASE)
+            job = job.claimed(holder, time.time(), new_lease())
         self._write(job)
         return job
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import errno
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -45,19 +46,22 @@ def work(root: Path, linger: float) -> None:
     """Do jobs until there are none and the server has been gone for `linger` seconds."""
     store = JobStore(root)
     worker = secrets.token_hex(8)
-    busy = tidied = time.time()
-    store.tidy()
+    busy, tidied = time.monotonic(), -math.inf
     _remove_orphans()
-    while max(busy, server_seen(root)) + linger > time.time():
-        job = store.claim(worker)
-        if job is not None:
-            attend(store, job, worker)
-            busy = time.time()
-            continue
-        if time.time() - tidied > TIDY_EVERY:
+    while True:
+        if (
+            time.monotonic() - tidied > TIDY_EVERY
+        ):  # between two jobs too: a busy worker may never be without one
             store.tidy()
-            tidied = time.time()
-        time.sleep(IDLE_WAIT)
+            tidied = time.monotonic()
+        if time.monotonic() - busy > linger and time.time() - server_seen(root) > linger:
+            return
+        job = store.claim(worker)
+        if job is None:
+            time.sleep(IDLE_WAIT)
+            continue
+        attend(store, job, worker)
+        busy = time.monotonic()
 
 
 def _remove_orphans() -> None:

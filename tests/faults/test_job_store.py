@@ -20,6 +20,7 @@ from components.runs import probe_sets
 from components.workspace import DEMO, ROOT, Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import JobStore
+from merge_core.jobs import lease as lease_module
 from merge_core.jobs import retention as retention_module
 from merge_core.jobs import store as store_module
 from merge_core.jobs import tidying as tidying_module
@@ -248,7 +249,7 @@ def test_cancelling_what_is_over_changes_nothing(store: JobStore) -> None:
 def test_worker_that_lost_its_lease_can_record_nothing(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "LEASE", 0.05)
+    monkeypatch.setattr(lease_module, "LEASE", 0.05)
     job = store.submit("merge", "ada", "r")
     store.claim("slow")
     time.sleep(0.1)
@@ -264,10 +265,36 @@ def test_worker_that_lost_its_lease_can_record_nothing(
             act()
 
 
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_clock_that_is_set_anew_takes_no_job_from_who_works_on_it(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    job = store.submit("merge", "ada", "r", holder="download")
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + jump)
+    assert store.claim("worker") is None
+    assert store.beat(job.id, "download", JobProgress(0.5)) is False
+    monkeypatch.setattr(time, "time", clock)
+    assert store.claim("worker") is None
+
+
+@pytest.mark.parametrize("started", [1e6, -1e6])
+def test_job_of_before_a_restart_of_the_machine_is_taken_back(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, started: float
+) -> None:
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + started)
+    job = store.submit("merge", "ada", "r", holder="gone")
+    monkeypatch.setattr(time, "monotonic", clock)
+    claimed = store.claim("worker")
+    assert claimed is not None
+    assert claimed.id == job.id
+
+
 def test_job_that_ends_its_worker_three_times_fails_and_says_so(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "LEASE", 0.02)
+    monkeypatch.setattr(lease_module, "LEASE", 0.02)
     job = store.submit("merge", "ada", "r")
     for _ in range(3):
         assert store.claim("w") is not None

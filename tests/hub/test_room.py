@@ -13,6 +13,7 @@ from huggingface_hub import constants
 from merge_core.errors import UserError
 from merge_core.hub import HubClient
 from merge_core.hub.cached_models import cached_models, remove_models
+from merge_core.jobs import Job, JobStore, worker
 from merge_core.jobs.worker import work
 from merge_core.prepare import fetch, open_all
 from merge_core.prepare.needs import SPARE, needs_of
@@ -69,6 +70,27 @@ def test_removed_model_is_fetched_again(hub: LocalHub, client: HubClient) -> Non
     assert remove_models(["acme/a"], in_use=()) > WEIGHTS
     assert [model.repo_id for model in cached_models()] == ["acme/b"]
     assert all(c.root is not None for c in fetch(recipe, client).values())
+
+
+def test_worker_that_is_never_idle_tidies_up_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore(tmp_path / "jobs")
+    for number in range(2):
+        store.submit("merge", "ada", f"no recipe {number}")
+    stray = tmp_path / "jobs" / "runs" / "stray"
+    seen = []
+    attend = worker.attend
+
+    def leave_something(store: JobStore, job: Job, name: str) -> None:
+        seen.append(stray.exists())
+        stray.mkdir(parents=True)
+        attend(store, job, name)
+
+    monkeypatch.setattr(worker, "attend", leave_something)
+    monkeypatch.setattr(worker, "TIDY_EVERY", 0.0)
+    work(tmp_path / "jobs", linger=0.5)
+    assert seen == [False, False]
 
 
 def test_worker_removes_what_killed_downloads_left_as_it_starts(tmp_path: Path) -> None:
