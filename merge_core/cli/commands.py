@@ -32,6 +32,7 @@ def merge(arguments: Arguments) -> None:
     from merge_core.engine import merge as merge_plan
     from merge_core.engine.output import refuse_occupied
     from merge_core.home import home
+    from merge_core.jobs.housekeeping import tidy_up_if_due
     from merge_core.prepare import prepare
     from merge_core.prepare.pace import remember
     from merge_core.trimming.known import THRESHOLDS
@@ -66,6 +67,7 @@ def merge(arguments: Arguments) -> None:
         )
     if probes:
         _measure(plan, made.folder, probes)
+    tidy_up_if_due(home())
 
 
 def _fitting_probes(plan: MergePlan, paths: Sequence[Path]) -> list[tuple[str, ProbeSet]]:
@@ -106,6 +108,7 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.interference import InterferenceReport, inspectable
     from merge_core.interference.sampling import plan_without_download
     from merge_core.interference.summary import recipe_density
+    from merge_core.jobs.housekeeping import tidy_up_if_due
     from merge_core.jobs.inspections import make_preview, make_report
     from merge_core.json_files import NotKept, read_json
     from merge_core.prepare import prepare
@@ -134,6 +137,7 @@ def inspect(arguments: Arguments) -> None:
 
         _write_text(arguments.html, report_page(report, recipe_density(plan)))
     print(report_text(report, recipe_density(plan)))
+    tidy_up_if_due(home())
 
 
 def check(arguments: Arguments) -> None:

@@ -20,7 +20,7 @@ from merge_core.jobs.job import Job
 from merge_core.jobs.pins import models_of
 from merge_core.jobs.retention import is_in_use, may_make_way
 from merge_core.jobs.space import written
-from merge_core.needs import disk_of, shortages
+from merge_core.prepare.needs import disk_of, shortages
 
 log = logging.getLogger(__name__)
 

@@ -250,10 +250,12 @@ class JobStore:
                 if job.final and (job.finished or 0.0) < now - kept_for():
                     del self._cache[job.id]
             left = list(self._jobs())
-        kept = {job.id for job in left if job.state != "cancelled"}
-        for run in _children(self.root / "runs"):
-            if run.name not in kept:
-                shutil.rmtree(run, ignore_errors=True)
+            kept = {job.id for job in left if job.state != "cancelled"}
+            for run in _children(
+                self.root / "runs"
+            ):  # within: a job that is queued now may make its folder next
+                if run.name not in kept:
+                    shutil.rmtree(run, ignore_errors=True)
         probes = {Path(str(path)) for job in left if not job.final for path in job.options.get("probes", ())}
         tidy_files(
             self.root, now - KEPT, {path for path in probes if path.is_relative_to(self.root / "probes")}

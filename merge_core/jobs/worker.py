@@ -23,6 +23,7 @@ from pathlib import Path
 from merge_core.errors import UserError
 from merge_core.jobs.generation import announce
 from merge_core.jobs.heartbeat import Heartbeat
+from merge_core.jobs.housekeeping import tidy_up
 from merge_core.jobs.job import Job
 from merge_core.jobs.lock import only_worker
 from merge_core.jobs.steps import run_step
@@ -47,12 +48,11 @@ def work(root: Path, linger: float) -> None:
     store = JobStore(root)
     worker = secrets.token_hex(8)
     busy, tidied = time.monotonic(), -math.inf
-    _remove_orphans()
     while True:
         if (
             time.monotonic() - tidied > TIDY_EVERY
         ):  # between two jobs too: a busy worker may never be without one
-            store.tidy()
+            tidy_up(store)
             tidied = time.monotonic()
         if time.monotonic() - busy > linger and time.time() - server_seen(root) > linger:
             return
@@ -62,16 +62,6 @@ def work(root: Path, linger: float) -> None:
             continue
         attend(store, job, worker)
         busy = time.monotonic()
-
-
-def _remove_orphans() -> None:
-    """Delete what downloads of killed processes left behind."""
-    from merge_core.hub.cache import remove_orphans
-
-    with contextlib.suppress(OSError):
-        removed = remove_orphans()
-        if removed:
-            log.info("removed %d unfinished downloads that nobody continues", removed)
 
 
 def attend(store: JobStore, job: Job, worker: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections import namedtuple
@@ -19,6 +20,7 @@ from merge_core.errors import UserError
 from merge_core.jobs import JobStore
 from merge_core.prepare.needs import SPARE, Needs
 from tests.checkpoints import write_model
+from tests.core.command_line import write_recipe_file
 
 MB = 1_000_000
 Usage = namedtuple("Usage", "total used free")
@@ -160,6 +162,30 @@ def test_job_that_is_not_over_is_not_removed(store: JobStore) -> None:
         store.remove(job.id, "me")
     with pytest.raises(UserError, match="no such job of yours"):
         store.remove(job.id, "somebody else")
+
+
+def test_command_tidies_up_where_no_worker_has_for_a_day(
+    tmp_path: Path, store: JobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [
+        write_model(tmp_path / name, {"layers.0.weight": np.full((4, 4), n, np.float32)})
+        for n, name in enumerate("ab")
+    ]
+    file = write_recipe_file(tmp_path, models[0], models[1:])
+    old = tmp_path / "home" / "inspections" / "old.json"
+    orphan = tmp_path / "cache" / "models--acme--a" / "blobs" / f"{'c' * 64}.12345678.incomplete"
+    for path in (old, orphan):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"{}")
+    os.utime(old, (1e9, 1e9))
+
+    def inspect() -> tuple[bool, bool]:
+        assert main(["inspect", str(file)]) == 0
+        return old.exists(), orphan.exists()
+
+    assert inspect() == (True, True)  # the first command here does not wait for that
+    os.utime(tmp_path / "home" / "tidied", (time.time() - 2 * 24 * 3600,) * 2)
+    assert inspect() == (False, False)
 
 
 # What is promised to jobs ---------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from merge_core.hub.cached_models import cached_models
 from merge_core.jobs import Job, JobStore
 from merge_core.jobs.retention import AT_LEAST, KEPT_ON_SPACE, in_use, kept_until
 from merge_core.jobs.space import written
-from merge_core.needs import SPARE, needs_of
 from merge_core.prepare import fetch, open_all
+from merge_core.prepare.needs import SPARE, needs_of
 from merge_core.recipe import Recipe, read_recipe
 from tests.checkpoints import write_model
 from tests.hub.server import LocalHub
