@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.interference.map_layout import arrange
+from components.interference.wanted_inspection import taking_part
 from components.tuning import cell_rules
 from components.tuning.cell_rules import Tensors
 from components.tuning.editing import shown_weight
@@ -23,10 +24,11 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
         names: of the tensors that the map was drawn of.
 
     Returns:
-        `models`: spelling and weight of each of the recipe's models; `density`: cell → the mean over its tensors,
-        where some have a density of their own; `weight`: cell → place of a model in the recipe → its mean weight
-        there; `fixed`: why densities cannot be edited, "" where they can; `election`: "mass" and the like.
+        `models`: spelling and weight of each of the recipe's models on the map; `density`: cell → the mean over its
+        tensors, where some have a density of their own; `weight`: cell → place of a model on the map → its mean
+        weight there; `fixed`: why densities cannot be edited, "" where they can; `election`: "mass" and the like.
     """
+    recipe = taking_part(recipe)
     tensors = Tensors(tuple(names))
     densities = cell_rules.own_densities(recipe, tensors)
     weights = cell_rules.own_weights(recipe, tensors)

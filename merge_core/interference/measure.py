@@ -195,7 +195,9 @@ class _Walk:
     def _tally(self, numbered: tuple[int, TensorPlan], levels: _TableLevels | _SortedLevels) -> _Tally:
         number, tensor = numbered
         models = len(tensor.sources)
-        sign = np.sign((tensor.settings or {})["weight"]).astype(np.float32)
+        rule = self._plan.trim(tensor)
+        assert rule is not None
+        sign = rule.voting.sign
         tally = _Tally(
             onsets=np.zeros((3, onset.NEVER + 1), np.int64),
             products=np.zeros((models, models)),

@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from merge_core.interference import InterferenceReport, inspect, inspectable
 from merge_core.interference.levels import DENSITIES
 from merge_core.interference.sampling import inspect_sample
@@ -99,14 +97,14 @@ def report_path(root: Path, plan: MergePlan) -> Path:
     """Where the report of `plan` lies or will lie.
 
     It is the same for every density, scale and election, because a report holds all densities and knows no
-    election; of the weights only the signs count.
+    election; of the weights only the signs count, and only where votes are weighed.
     """
     listed = list(plan.listed)
     tensors = []
     for tensor in plan.tensors:
         rule = plan.trim(tensor)
         if rule is not None and tensor.settings is not None:
-            signs = np.sign(tensor.settings["weight"])[listed].tolist()
+            signs = rule.voting.sign[listed].tolist()
             kept = [rule.kept(tensor.numel, density) for density in DENSITIES]
             tensors.append([tensor.name, tensor.counted, rule.scope, rule.keep_equal, signs, kept])
     models = [(plan.names[m], plan.models[m].identity) for m in listed]

@@ -14,6 +14,7 @@ from merge_core.methods.declaration import Field, method
 from merge_core.methods.operations import disjoint_merge
 from merge_core.methods.parameters import Normalize, PerModel, Scale, Vectors
 from merge_core.methods.trimming import Scope, Trimmed, TrimRule
+from merge_core.methods.voting import MAJORITY, Voting
 
 UNWEIGHTED_DIALECTS = ("paper", "fusionbench", "sd-mecha")
 DIALECTS = ("mergekit", "paper", "peft", "fusionbench", "sd-mecha")
@@ -73,8 +74,6 @@ Combine = Annotated[
     ),
 ]
 
-
-MAJORITY = 2  # stands for "the majority of all elected signs" until that is known
 
 VOTES = {
     "mass": disjoint.VOTE_MASS,
@@ -154,37 +153,31 @@ def trim_rule(
     **_others: Any,
 ) -> TrimRule:
     """The trim of these settings, and what the election must know about the whole scope."""
-    preset = PRESETS[dialect]
+    voting = _voting(weight, rescale, dialect, elect)
 
     def votes(tau: Vectors, trimmed: Trimmed) -> int:
-        election = Election(VOTES[elect], disjoint.COMBINE_SUM, 1)
+        election = Election(voting.vote, disjoint.COMBINE_SUM, 1)
         ones = np.ones_like(weight)
-        ballot = _ballot(elect, _stretch(rescale, trimmed), trimmed)
-        return disjoint_merge(tau, trimmed.threshold, ballot, ones, ones, election)[1]
+        return disjoint_merge(tau, trimmed.threshold, _ballot(voting, trimmed), ones, ones, election)[1]
 
     return TrimRule(
         scope=trim_scope,
         density=density,
-        kept=preset.kept,
-        keep_equal=preset.keep_equal,
-        moments=rescale or elect in ("normfrac", "normmass"),
-        votes=votes if preset.tie == MAJORITY and elect != "none" else None,
+        kept=PRESETS[dialect].kept,
+        keep_equal=PRESETS[dialect].keep_equal,
+        voting=voting,
+        moments=voting.asks_moments,
+        votes=votes if voting.tie == MAJORITY and elect != "none" else None,
     )
 
 
-def _stretch(rescale: bool, trimmed: Trimmed) -> Vectors:
-    """float64 [models]: restores each task vector's L1 norm after the trim, if asked."""
-    if not rescale:
-        return np.ones_like(trimmed.kept_mass)
-    kept = np.where(trimmed.kept_mass > 0, trimmed.kept_mass, 1.0)
-    return np.where(trimmed.kept_mass > 0, trimmed.mass / kept, 1.0)
+def _voting(weight: Vectors, rescale: bool, dialect: str, elect: str) -> Voting:
+    preset = PRESETS[dialect]
+    return Voting(VOTES[elect], preset.tie, weight if preset.weigh_votes else np.ones_like(weight), rescale)
 
 
-def _ballot(vote: str, value: Vectors, trimmed: Trimmed) -> Vectors:
-    """float64 [models]: what a model's entry is multiplied by in the election."""
-    if vote not in ("normfrac", "normmass"):
-        return value
-    return value / np.sqrt(np.where(trimmed.kept_energy > 0, trimmed.kept_energy, 1.0))
+def _ballot(voting: Voting, trimmed: Trimmed) -> Vectors:
+    return voting.ballot(trimmed.mass, trimmed.kept_mass, trimmed.kept_energy)
 
 
 @method(title="TIES", reference="Yadav et al. 2023, arXiv:2306.01708", trim=trim_rule, resolve=as_dialect)
@@ -209,10 +202,11 @@ def ties(
     how = "sum" if combine == "mean" and not normalize else combine
     combinations = {"sum": disjoint.COMBINE_SUM, "mean": disjoint.COMBINE_MEAN, "max": disjoint.COMBINE_MAX}
     # A majority of exactly 0 leaves γ at 0, and with γ ≤ 0 the paper's code lets the negative entries agree.
-    tie = (trimmed.majority or -1) if preset.tie == MAJORITY else preset.tie
-    election = Election(VOTES[elect], combinations[how], tie)
-    stretch = _stretch(rescale, trimmed)
-    ballot = _ballot(elect, weight * stretch if preset.weigh_votes else stretch, trimmed)
+    voting = _voting(weight, rescale, dialect, elect)
+    tie = (trimmed.majority or -1) if voting.tie == MAJORITY else voting.tie
+    election = Election(voting.vote, combinations[how], tie)
+    ballot = _ballot(voting, trimmed)
+    stretched = weight * voting.stretch(trimmed.mass, trimmed.kept_mass)
     share = weight if preset.weigh_mean else np.ones_like(weight)
-    merged, _ = disjoint_merge(tau, trimmed.threshold, ballot, weight * stretch, share, election)
+    merged, _ = disjoint_merge(tau, trimmed.threshold, ballot, stretched, share, election)
     return merged if lambda_ == 1 else merged * np.float32(lambda_)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from merge_core.methods.voting import Voting
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Scope = Literal["tensor", "model"]
 
@@ -40,6 +42,7 @@ class TrimRule:
         density: float64 [models], share that is kept.
         kept: (entries in the scope, density) → how many are kept.
         keep_equal: keep all that equal the smallest kept magnitude; else exactly `kept`, those of lowest flat index.
+        voting: how the signs of what is kept are elected.
         moments: whether the method reads `mass`, `kept_mass` or `kept_energy`.
         votes: (tau [models, n], Trimmed) → sum of elected signs, where the method reads `majority`.
     """
@@ -48,5 +51,6 @@ class TrimRule:
     density: Array
     kept: Callable[[int, float], int]
     keep_equal: bool
+    voting: Voting = field(compare=False)
     moments: bool = False
     votes: Callable[[Array, Trimmed], int] | None = field(default=None, compare=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from components.interference.wanted_inspection import question
-from components.tuning.editing import add_model, set_method, set_parameter, set_weight
+from components.tuning.editing import add_model, leave_out, set_method, set_parameter, set_weight
 from merge_core.errors import UserError
 from merge_core.recipe import ModelRef, read_recipe
 
@@ -31,6 +31,13 @@ ANOTHER_MAP = {
     "another dialect": set_parameter(RECIPE, "dialect", "sd-mecha"),
     "another model": add_model(RECIPE, ModelRef("./c")),
 }
+
+
+def test_where_weights_come_in_after_the_vote_only_leaving_a_model_out_changes_the_map():
+    recipe = set_parameter(RECIPE, "dialect", "peft")
+    assert question(set_weight(recipe, A, -0.5)) == question(recipe)
+    left_out = read_recipe(question(leave_out(recipe, A)))
+    assert [str(entry.ref) for entry in left_out.models] == ["./b"]
 
 
 @pytest.mark.parametrize("change", SAME_MAP)

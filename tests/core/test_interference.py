@@ -117,6 +117,17 @@ def test_negative_and_zero_weights_count_as_they_vote(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scope", ["tensor", "model"])
+def test_weights_that_come_in_after_the_vote_turn_no_sign(tmp_path: Path, scope: str) -> None:
+    paths = make_models(tmp_path, SHAPES, 3, "float32")
+    text = recipe_for(paths, [0.5, -2.0, 0.0], dialect="peft", trim_scope=scope)
+    report = inspect(prepare(read_recipe(text)))
+    expected = brute_force(paths, [1, 1, 1], "peft", scope)
+    for tensor in report.tensors:
+        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
+        np.testing.assert_array_equal(got, expected[tensor.name], err_msg=tensor.name)
+
+
+@pytest.mark.parametrize("scope", ["tensor", "model"])
 def test_large_tensors_with_few_distinct_magnitudes(tmp_path: Path, scope: str) -> None:
     shapes = {"layers.0.w": (500, 600), "layers.1.w": (300, 700), "norm": (7,)}
     paths = make_models(tmp_path, shapes, 2, "bfloat16")

@@ -116,7 +116,9 @@ def test_intervals_hold_the_true_counts_95_times_in_100(
 @pytest.mark.parametrize("scope", ["tensor", "model"])
 @pytest.mark.parametrize("dialect", ["mergekit", "peft", "paper", "fusionbench", "sd-mecha"])
 def test_a_budget_for_everything_gives_the_exact_report(tmp_path: Path, scope: str, dialect: str) -> None:
-    plan = plan_of(make_models(tmp_path, SHAPES, 3, "bfloat16"), trim_scope=scope, dialect=dialect)
+    paths = make_models(tmp_path, SHAPES, 3, "bfloat16")
+    weights = [0.5, -2.0, 1.0] if dialect in ("mergekit", "peft") else None
+    plan = prepare(read_recipe(recipe_for(paths, weights, trim_scope=scope, dialect=dialect)))
     exact, sampled = inspect(plan), inspect_sample(plan, 10**9)
     for ending in ("", "_low", "_high"):
         np.testing.assert_array_equal(curves(sampled, ending), curves(exact))

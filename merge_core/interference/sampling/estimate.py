@@ -77,7 +77,7 @@ class _Scope:
             s.tensor.numel / max(1, self.entries) if c else 0.0
             for s, c in zip(samples, self.counted, strict=True)
         ]
-        self._sign = [np.sign((s.tensor.settings or {})["weight"]) for s in samples]
+        self._sign = [s.sign for s in samples]
         self.voters = int((self._sign[0] != 0).sum())
         self._edges = np.cumsum([0, *(s.sampled.entries for s in samples)])
         # What an entry stands for; a tied copy stands for nothing, and is ranked among the others all the same.

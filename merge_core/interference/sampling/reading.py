@@ -38,12 +38,14 @@ class SampledTensor:
         sampled: which entries.
         vectors: float32 [models, n], task vectors.
         base: float32 [n].
+        sign: float32 [models], see `Voting.sign`.
     """
 
     tensor: TensorPlan
     sampled: Sampled
     vectors: Array
     base: Array
+    sign: Array
 
 
 def header_bytes(checkpoint: Checkpoint) -> int:
@@ -71,6 +73,7 @@ class SampleReader:
     """
 
     def __init__(self, plan: MergePlan, fetched: Fetched) -> None:
+        self._plan = plan
         self._owners = _owners(plan)
         self._fetched = fetched
         self._open: dict[tuple[str, str], int] = {}
@@ -108,7 +111,9 @@ class SampleReader:
                 f"{tensor.name}: a fine-tune's difference from the base exceeds what float32 can hold.",
                 "One of the models is damaged: download it again or pick another one.",
             )
-        return SampledTensor(tensor, sampled, vectors, rows[-1])
+        rule = self._plan.trim(tensor)
+        assert rule is not None, "only methods that trim are inspected"
+        return SampledTensor(tensor, sampled, vectors, rows[-1], rule.voting.sign)
 
     def _bytes(self, owner: Checkpoint, spec: TensorSpec, start: int, stop: int) -> bytes:
         start, stop = spec.offset + start, spec.offset + stop
