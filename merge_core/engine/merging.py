@@ -222,8 +222,6 @@ class _Work:
             self._advance(-ranking.entries)
             return None
         trim, again = settled
-        for model, threshold in enumerate(trim.thresholds):
-            ranking.learn(model, threshold)
         each(lambda p: self._compute(p, segments_of(trim, self._reader, p)), again)
         for piece in pieces:
             self._finish(piece)

@@ -102,7 +102,7 @@ def settle(
 
     Args:
         guess: as merged.
-        ranking: what was sought.
+        ranking: what was sought; learns the thresholds.
         counts: per piece, from `guessed_chunks`.
     """
     models = guess.patterns.size
@@ -111,7 +111,10 @@ def settle(
     wanted = np.array(ranking.wanted)
     if np.any(wanted <= above) or np.any(wanted > above + equal):
         return None
-    kept = equal if ranking.rule.keep_equal else wanted - above
+    exact = wanted - above
+    for model, (pattern, equals, part) in enumerate(zip(guess.patterns, equal, exact, strict=True)):
+        ranking.learn(model, Threshold(int(pattern), int(equals), int(part)))
+    kept = equal if ranking.rule.keep_equal else exact
     through = np.cumsum(table[:, 1], axis=0)
     before = np.concatenate([through - table[:, 1], through[-1:]])
     thresholds = tuple(

@@ -20,7 +20,7 @@ from merge_core.plan import MergePlan
 from merge_core.streaming.cut import Threshold
 
 THRESHOLDS = "thresholds"  # the folder's name within a store's root or the user's cache
-FORMAT = 1  # raise it when a stored number comes to mean something else
+FORMAT = 2  # raise it when a stored number comes to mean something else
 MOST_BYTES = 64 << 20  # of all files together; those used longest ago go first
 WHOLE_MODEL = -1  # the scope of a trim over the whole model; other scopes are tensors' numbers in name order
 

@@ -97,7 +97,10 @@ class Ranking:
         return found
 
     def learn(self, model: int, threshold: Threshold) -> None:
-        """Note the threshold of one model, for this scope and for later merges."""
+        """Note the threshold of one model, for this scope and for later merges.
+
+        Later ones may break ties where this rule keeps all equals: `equal_kept` must be of exactly as many as wanted.
+        """
         self._found[model] = threshold
         self._known.add(model, self._scope, {self.wanted[model]: threshold})
 

@@ -71,6 +71,19 @@ def test_a_second_merge_with_other_weights_ranks_nothing(
     merge(prepare(read_recipe(text)), tmp_path / "b", known=tmp_path / "known")
 
 
+def test_a_trim_that_breaks_ties_is_not_misled_by_one_that_kept_all_equals(
+    tmp_path: Path, models: list[Path]
+) -> None:
+    kept_equals = recipe_text(models, dialect="sd-mecha", density=0.2)
+    breaks_ties = recipe_text(
+        models, density=0.200006
+    )  # keeps as many of the 200,000 as the other asks for: 40,001
+    merge(prepare(read_recipe(kept_equals)), tmp_path / "a", known=tmp_path / "known")
+    merge(prepare(read_recipe(breaks_ties)), tmp_path / "out", known=tmp_path / "known")
+    merge(prepare(read_recipe(breaks_ties)), tmp_path / "expected")
+    assert weight_bytes(tmp_path / "out") == weight_bytes(tmp_path / "expected")
+
+
 def test_a_changed_model_is_measured_anew(tmp_path: Path, models: list[Path]) -> None:
     text = recipe_text(models, density=0.3)
     inspect(prepare(read_recipe(text)), known=tmp_path / "known")
