@@ -108,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         "--html", type=Path, metavar="FILE", help="write it there as a page that needs no network"
     )
     inspect.add_argument(
+        "--tensor", metavar="NAME", help="of this tensor alone, by attention heads or blocks of rows"
+    )
+    inspect.add_argument(
         "--elections", action="store_true", help="count who is outvoted as well; takes several times as long"
     )
     inspect.add_argument(

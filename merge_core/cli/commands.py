@@ -113,6 +113,8 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.json_files import NotKept, read_json
     from merge_core.prepare import prepare
 
+    if arguments.tensor is not None:
+        return _inspect_tensor(arguments)
     _expect_writable(arguments.json)
     _expect_writable(arguments.html)
     if arguments.elections and arguments.sample_mb is not None:
@@ -138,6 +140,43 @@ def inspect(arguments: Arguments) -> None:
         _write_text(arguments.html, report_page(report, recipe_density(plan)))
     print(report_text(report, recipe_density(plan)))
     tidy_up_if_due(home())
+
+
+def _inspect_tensor(arguments: Arguments) -> None:
+    """Show in which heads or rows of one tensor the recipe's models disagree."""
+    from merge_core.cli.block_table import blocks_text
+    from merge_core.cli.reproduce import find_recipe
+    from merge_core.home import home
+    from merge_core.interference import inspectable
+    from merge_core.interference.block_counts import BlockCounts, find_tensor
+    from merge_core.jobs.inspections import make_blocks
+    from merge_core.json_files import NotKept, read_json
+    from merge_core.prepare import prepare
+
+    others = {
+        "--elections": arguments.elections,
+        "--html": arguments.html,
+        "--sample-mb": arguments.sample_mb,
+    }
+    for option, value in others.items():
+        if value:
+            raise UserError(f"{option} is of all tensors, --tensor of one.", "Leave one of them out.")
+    _expect_writable(arguments.json)
+    recipe = inspectable(find_recipe(arguments.recipe).recipe)
+    with _stop_on_interrupt() as stopped, Meter() as meter:
+        plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
+        try:
+            document = read_json(
+                make_blocks(home(), plan, arguments.tensor, meter, stopped, arguments.threads)
+            )
+        except NotKept as made:
+            document = made.value
+    if arguments.json:
+        _write(arguments.json, document)
+    rule = plan.trim(plan.tensors[find_tensor(plan, arguments.tensor)])
+    assert rule is not None
+    voters = int((rule.voting.sign != 0).sum())
+    print(blocks_text(BlockCounts.from_json(document), float(rule.density.mean()), voters))
 
 
 def check(arguments: Arguments) -> None:

@@ -40,7 +40,7 @@ def report_text(report: InterferenceReport, density: float) -> str:
     rows.append(("all", *_shares(found.total)))
     expected = chance(len(report.models), [found.density])
     by_chance = expected.touched[0], expected.contested[0], expected.conflicted[0]
-    rows.append(("chance", "–", *_percents(*by_chance)))
+    rows.append(("chance", "–", *percents(*by_chance)))
     names = _short_names(report.models)
     by_layer = table(("layer", "entries", "touched", "contested", "conflicted", "of contested"), rows)
     by_pair = table(
@@ -256,16 +256,17 @@ def _shares(counts: Counts) -> tuple[str, ...]:
         return "0", "–", "–", "–", "–"
     shares = [n / counts.entries for n in (counts.touched, counts.contested, counts.conflicted)]
     if counts.bounds is None:
-        return f"{counts.entries:,}", *_percents(*shares)
+        return f"{counts.entries:,}", *percents(*shares)
     spread = [
         _within(share, low / counts.entries, high / counts.entries, _share)
         for share, (low, high) in zip(shares, counts.bounds, strict=True)
     ]
-    *told, of_contested = _percents(*shares)
+    *told, of_contested = percents(*shares)
     return f"{counts.entries:,}", *(t + s for t, s in zip(told, spread, strict=True)), of_contested
 
 
-def _percents(touched: float, contested: float, conflicted: float) -> tuple[str, ...]:
+def percents(touched: float, contested: float, conflicted: float) -> tuple[str, ...]:
+    """Three shares of all entries, and the third of the second, as text."""
     of_contested = conflicted / contested if contested else None
     return _share(touched), _share(contested), _share(conflicted), _share(of_contested)
 

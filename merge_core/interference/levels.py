@@ -166,12 +166,26 @@ def _table(coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool) -> Level
     dealt: list[tuple[int, ...]] = []
     for k in [] if keep_equal else np.flatnonzero((begins < ends) & ~zero).tolist():
         codes[at[k]] = TIED + len(steps)
-        reached = np.minimum(kept[begins[k] : ends[k] + 1] - before[k], counts[k])
-        steps.append(tuple(range(int(begins[k]), int(begins[k]) + reached.size)))
-        dealt.append(tuple(np.diff(np.r_[0, reached]).tolist()))
+        reached, parts = tie_steps(kept, int(before[k]), int(counts[k]), int(begins[k]), int(ends[k]))
+        steps.append(reached)
+        dealt.append(parts)
     return LevelTable(
         where, all_codes, tuple(steps), tuple(dealt), _thresholds(patterns, counts, through, kept)
     )
+
+
+def tie_steps(
+    kept: Array, above: int, equal: int, begins: int, ends: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(levels at which more of a tie's entries survive, how many each gets); see `LevelTable`.
+
+    Args:
+        kept: int64 [LEVELS], how many entries each density keeps, rising.
+        above, equal: entries of larger magnitude, and of the tie's.
+        begins, ends: the first levels at which one of them survives, and all.
+    """
+    reached = np.minimum(kept[begins : ends + 1] - above, equal)
+    return tuple(range(begins, begins + reached.size)), tuple(np.diff(np.r_[0, reached]).tolist())
 
 
 def _thresholds(patterns: Array, counts: Array, through: Array, kept: Array) -> dict[int, Threshold]:

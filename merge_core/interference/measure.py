@@ -13,18 +13,16 @@ import numpy as np
 
 from merge_core.errors import UserError
 from merge_core.interference.elections import ElectionTally
-from merge_core.interference.levels import DENSITIES, Dealer, LevelTable, measure_levels
+from merge_core.interference.levels import DENSITIES, LevelTable, measure_levels
 from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
+from merge_core.interference.scope_levels import SortedLevels, TableLevels, any_ties, code_counts
 from merge_core.kernels import gram, onset
-from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.methods import METHODS
-from merge_core.methods.trimming import TrimRule
 from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
 from merge_core.streaming.budget import Budget, divide
-from merge_core.streaming.cut import Threshold
 from merge_core.streaming.pieces import pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
@@ -145,7 +143,7 @@ class _Walk:
         self._learn(WHOLE_MODEL, tables)
         before = self._before(tables)
         return self.pool.each(
-            lambda numbered: self._tally(numbered, _TableLevels(tables, before[numbered[0]])), self.tensors
+            lambda numbered: self._tally(numbered, TableLevels(tables, before[numbered[0]])), self.tensors
         )
 
     def _by_tensor(self, numbered: tuple[int, TensorPlan]) -> _Tally:
@@ -157,13 +155,13 @@ class _Walk:
             vectors = [c.vectors.copy() for p in pieces for c in self._reader.chunks(p)]
             models = len(tensor.sources)
             whole = np.concatenate(vectors, axis=1) if vectors else np.zeros((models, 0), np.float32)
-            levels = _SortedLevels(rule, whole)
+            levels = SortedLevels(rule, whole)
             for m, found in enumerate(levels.thresholds):
                 self.known.add(m, number, found)
             return self._tally(numbered, levels)
         tables = measure_levels(rule, self._reader, pieces, in_turn)
         self._learn(number, tables)
-        return self._tally(numbered, _TableLevels(tables, None))
+        return self._tally(numbered, TableLevels(tables, None))
 
     def _learn(self, scope: int, tables: Sequence[LevelTable]) -> None:
         for m, table in enumerate(tables):
@@ -171,16 +169,12 @@ class _Walk:
 
     def _before(self, tables: Sequence[LevelTable]) -> dict[int, Array | None]:
         """Tensor → entries by code in the tensors before it, int64 [models, CODES]; None where no magnitude is cut."""
-        if not any(t.steps for t in tables):
+        if not any_ties(tables):
             return {number: None for number, _ in self.tensors}
 
         def count(numbered: tuple[int, TensorPlan]) -> Array:
-            found = np.zeros((len(tables), onset.CODES), np.int64)
-            for piece in pieces_of(*numbered):
-                for chunk in self._reader.chunks(piece):
-                    for m, table in enumerate(tables):
-                        onset.count_codes(chunk.vectors[m], table.where, table.codes, found[m])
-            return found
+            found = [code_counts(tables, self._reader, p) for p in pieces_of(*numbered)]
+            return np.asarray(np.sum(found, axis=0))
 
         counted = [numbered for numbered in self.tensors if numbered[1].counted]
         before: dict[int, Array | None] = {}
@@ -192,7 +186,7 @@ class _Walk:
         before |= {i: before[numbers[t.repeats]] for i, t in self.tensors if t.repeats is not None}
         return before
 
-    def _tally(self, numbered: tuple[int, TensorPlan], levels: _TableLevels | _SortedLevels) -> _Tally:
+    def _tally(self, numbered: tuple[int, TensorPlan], levels: TableLevels | SortedLevels) -> _Tally:
         number, tensor = numbered
         models = len(tensor.sources)
         rule = self._plan.trim(tensor)
@@ -227,66 +221,6 @@ class _Walk:
         if self._progress is not None:
             eta = seconds_left(self._done, self._total, time.monotonic() - self._started)
             self._progress(Progress(self._done, self._total, "comparing the task vectors", eta))
-
-
-class _TableLevels:
-    """Levels looked up in tables, chunk after chunk in index order; `before` see `_Walk._before`."""
-
-    def __init__(self, tables: Sequence[LevelTable], before: Array | None) -> None:
-        self._dealers = [Dealer(table) for table in tables]
-        for dealer, counts in zip(self._dealers, before if before is not None else (), strict=False):
-            dealer.skip(counts)
-
-    def of(self, vectors: Array, sign: Array) -> Array:
-        """uint8 [models, n]."""
-        level = np.empty(vectors.shape, np.uint8)
-        for m, dealer in enumerate(self._dealers):
-            dealer.levels(vectors[m], level[m])
-            if sign[m] == 0:
-                level[m] = onset.NEVER
-        return level
-
-
-class _SortedLevels:
-    """Levels of a small scope, by sorting it: the definition itself."""
-
-    def __init__(self, rule: TrimRule, vectors: Array) -> None:
-        entries = vectors.shape[1]
-        kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.int64)
-        magnitudes = vectors.view(np.uint32) & MAGNITUDE
-        self._levels = np.empty(vectors.shape, np.uint8)
-        self._at = 0
-        self.thresholds: list[dict[int, Threshold]] = []
-        for m, row in enumerate(magnitudes):
-            order = np.argsort(
-                MAGNITUDE - row, kind="stable"
-            )  # largest first, lowest index first among equals
-            self.thresholds.append(_thresholds(row[order], kept))
-            ranks = np.empty(entries, np.int64)
-            ranks[order] = np.arange(1, entries + 1)
-            if rule.keep_equal:
-                ordered = MAGNITUDE - row[order]
-                ranks[order] = np.searchsorted(ordered, ordered, side="left") + 1
-            self._levels[m] = np.where(row == 0, onset.NEVER, np.searchsorted(kept, ranks))
-
-    def of(self, vectors: Array, sign: Array) -> Array:
-        """uint8 [models, n]."""
-        n = vectors.shape[1]
-        level = np.where(sign[:, None] == 0, onset.NEVER, self._levels[:, self._at : self._at + n])
-        self._at += n
-        return np.ascontiguousarray(level.astype(np.uint8))
-
-
-def _thresholds(ordered: Array, kept: Array) -> dict[int, Threshold]:
-    """Number kept → threshold, of magnitudes in falling order."""
-    found = {}
-    rising = ordered[::-1]
-    for k in np.unique(kept[(kept > 0) & (kept < ordered.size)]).tolist():
-        pattern = ordered[k - 1]
-        above = ordered.size - int(np.searchsorted(rising, pattern, side="right"))
-        equal = ordered.size - int(np.searchsorted(rising, pattern, side="left")) - above
-        found[k] = Threshold(int(pattern), equal, k - above)
-    return found
 
 
 def _report(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merge_core.interference import InterferenceReport, inspect, inspectable
+from merge_core.interference.block_counts import BlockCounts, cut_of, find_tensor, inspect_blocks
 from merge_core.interference.levels import DENSITIES
 from merge_core.interference.sampling import inspect_sample
 from merge_core.json_files import once, read_json
@@ -66,6 +68,50 @@ def make_report(
 
     once(path, make)
     return path
+
+
+def find_blocks(root: Path, recipe: Recipe, tensor: str, hub: HubClient | None = None) -> BlockCounts | None:
+    """The counts of one tensor's blocks if they have been made before; reads headers only. See `find_report`.
+
+    Raises:
+        UserError: the recipe's models cannot be opened or do not fit together, or have no such tensor.
+    """
+    recipe = inspectable(recipe)
+    checkpoints, _ = open_fitting(recipe, hub)
+    document = read_json(_blocks_path(root, make_plan(recipe, checkpoints), tensor))
+    return None if document is None else BlockCounts.from_json(document)
+
+
+def make_blocks(
+    root: Path,
+    plan: MergePlan,
+    tensor: str,
+    progress: ProgressCallback,
+    cancelled: CancelCheck,
+    threads: int | None = None,
+) -> Path:
+    """Count one tensor of `plan` block by block unless that was done before; the path of the counts.
+
+    Raises:
+        UserError: as `inspect_blocks`.
+    """
+    path = _blocks_path(root, plan, tensor)
+
+    def make() -> Any:
+        found = inspect_blocks(
+            plan, tensor, progress=progress, cancelled=cancelled, threads=threads, known=root / THRESHOLDS
+        )
+        return found.to_json()
+
+    once(path, make)
+    return path
+
+
+def _blocks_path(root: Path, plan: MergePlan, tensor: str) -> Path:
+    cut = cut_of(plan, find_tensor(plan, tensor))
+    mark = hashlib.sha256(json.dumps([tensor, asdict(cut)]).encode()).hexdigest()[:16]
+    whole = report_path(root, plan)
+    return whole.with_name(f"{whole.stem}-{mark}.json")
 
 
 def _with_elections(path: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merge_core.errors import UserError
-from merge_core.jobs.inspections import make_preview, make_report
+from merge_core.jobs.inspections import make_blocks, make_preview, make_report
 from merge_core.jobs.job import Job, JobProgress
 from merge_core.jobs.staged_progress import Pace
 from merge_core.json_files import once, read_json, write_json
@@ -46,10 +46,10 @@ def run_step(job: Job, root: Path, tell: Callable[[JobProgress], None], cancelle
 
 
 def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
-    """Find where the recipe's models disagree. Result: `report`, a JSON file.
+    """Find where the recipe's models disagree. Result: `report`, a JSON file; with `tensor` it is `blocks` instead.
 
     Options: `sample_mb`, to estimate it from so many MB without downloading the models; `seed` of that sample;
-    `elections`, true to find out as well who is outvoted.
+    `elections`, true to find out as well who is outvoted; `tensor`, to look at one alone, by heads or rows.
     """
     from merge_core.interference import inspectable
     from merge_core.interference.sampling import plan_without_download
@@ -64,6 +64,10 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
         preview = make_preview(root, plan, budget, seed, pace.part(0.95, "Sampling"), pace.cancelled, hub)
         return {"report": _relative(preview, root)}
     plan = prepare(recipe, _hub(), pace.part(0.3, "Reading headers"), pace.cancelled)
+    if "tensor" in job.options:
+        counting = pace.part(0.7, "Counting")
+        blocks = make_blocks(root, plan, str(job.options["tensor"]), counting, pace.cancelled)
+        return {"blocks": _relative(blocks, root)}
     elections = bool(job.options.get("elections", False))
     report = make_report(root, plan, pace.part(0.7, "Comparing"), pace.cancelled, elections=elections)
     return {"report": _relative(report, root)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from merge_core.kernels import disjoint, dtypes, elections, gram, moments, onset, rank, weighted_sum
+from merge_core.kernels import blocks, disjoint, dtypes, elections, gram, moments, onset, rank, weighted_sum
 from merge_core.kernels.low_rank import add_low_rank
 from merge_core.kernels.vectors import F32, add_to_base, form_vectors
 
@@ -51,6 +51,9 @@ def warm() -> None:
     onset.advance(np.int64(onset.TIED), now, left, steps, dealt)
     counts = np.zeros((3, onset.NEVER + 1), np.int64)
     onset.count_onsets(level, vectors, np.ones(2, np.float32), counts)
+    by_block, kept_by_block = (np.zeros((1, rows, onset.NEVER + 1), np.int64) for rows in (3, 2))
+    block = np.zeros(4, np.int64)
+    blocks.count_blocks(level, vectors, np.ones(2, np.float32), block, by_block, kept_by_block)
     whole = np.zeros((2, 2), np.int64)
     gram.gram(vectors, np.zeros((2, 2)), whole, whole.copy())
     sums = np.zeros((2, 2, onset.NEVER + 1))

@@ -21,7 +21,8 @@ _ROLES: tuple[tuple[str, str], ...] = (
     (r"(^|\.)k_?norm$", "attn.k norm"),
     (r"(^|\.)(v|value|v_proj|v_lin|to_v|wv|value_proj)$", "attn.v"),
     (
-        r"(^|\.)(attention|attn|self_attn|selfattention)\.(.*\.)?(o|o_proj|out_proj|out_lin|dense|proj|c_proj|wo)$",
+        r"(^|\.)(attention|attn|self_attn|self_?attention)\.(.*\.)?"
+        r"(o|o_proj|out_proj|out_lin|dense|proj|c_proj|wo)$",
         "attn.o",
     ),
     (r"(^|\.)attention\.output\.layernorm$", "attn.norm"),
