@@ -59,6 +59,7 @@ class Checkpoint:
             each file that counts.
         gated: on the Hub, its files are open only to accounts that its owner has let in.
         contents: what tells a file's content apart, by its name, where that is known without reading it.
+        sizes: bytes of each file, by its name, where `contents` are known.
         adapted: for a model with an adapter applied; `specs` and `root` are then its base's, but for tensors that the
             adapter replaces.
         fetch_start: `fetch_start(name, most)` answers the first bytes of a file that lies on the Hub alone, or None.
@@ -73,6 +74,7 @@ class Checkpoint:
     identity: str
     gated: bool = field(default=False, compare=False)
     contents: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     adapted: Adapted | None = None
     fetch_start: Callable[[str, int], bytes | None] | None = field(default=None, compare=False, repr=False)
 
@@ -88,6 +90,13 @@ class Checkpoint:
                 return file.read(most)
         except OSError:
             return None
+
+    def small_file(self, name: str, most: int) -> bytes | None:
+        """The whole of a small file beside the weights; None where there is none to be read, or it is larger."""
+        if self.root is None and self.sizes.get(name, 0) > most:
+            return None
+        found = self.start_of(name, most + 1)
+        return None if found is None or len(found) > most else found
 
     def content_of(self, name: str) -> str | None:
         """Something that changes with a file's content; None where there is no such file."""

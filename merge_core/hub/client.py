@@ -201,6 +201,7 @@ class HubClient:
             root=None,  # what is remembered must stay true when the cache is emptied
             gated=listing.gated,
             contents={path: file.sha256 or file.git or "" for path, file in listing.files.items()},
+            sizes=sizes,
             fetch_start=self._small_files(listing, read),
         )
 

@@ -7,50 +7,60 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from merge_core.checkpoint import Checkpoint
 
 LARGEST = 64 << 20  # bytes of a tokenizer.json; that of a vocabulary of 256,000 tokens takes 35 MB
 LARGEST_SETTINGS = 8 << 20
-KEPT = 8  # vocabularies that are remembered
+KEPT = 3  # vocabularies that are remembered: the one that others are compared with, and few of those
 
 TOKENIZER = "tokenizer.json"
 OPAQUE = ("tokenizer.model", "spiece.model")  # compared as they are
 ROLES = ("bos_token", "eos_token", "unk_token")
 
+_SHA256 = re.compile(
+    r"[0-9a-f]{64}"
+)  # what the Hub says of a large file's content, and what `_hash` makes of a local one
+
+T = TypeVar("T")
 Vocabulary = Mapping[str, int] | str
+
+
+def token_file(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """The file that says which tokens a model knows, and what tells its content apart; None where there is none."""
+    return next(
+        ((name, content) for name in _READ if (content := checkpoint.content_of(name)) is not None), None
+    )
 
 
 def vocabulary(checkpoint: Checkpoint) -> Vocabulary | None:
     """Token → number of its embedding's row; or a hash, where only equality can be told; None where nothing can."""
-    for read, names in (
-        (_from_tokenizer, (TOKENIZER,)),
-        (_hash, OPAQUE),
-        (_from_vocab_json, ("vocab.json",)),
-        (_from_lines, ("vocab.txt",)),
-    ):
-        for name in names:
-            content = checkpoint.content_of(name)
-            if content is None:
-                continue
-            key = f"{name} {content}"
-            known, found = _kept.get(key)
-            if not known:
-                text = checkpoint.start_of(name, LARGEST + 1)
-                found = None if text is None or len(text) > LARGEST else _tolerant(read, text)
-                _kept.put(key, found)
-            return found
-    return None
+    file = token_file(checkpoint)
+    if file is None:
+        return None
+    name, content = file
+    if name in OPAQUE and _SHA256.fullmatch(content):
+        return content
+    known, found = _kept.get(f"{name} {content}")
+    if known:
+        return found
+    text = checkpoint.small_file(name, LARGEST)
+    if text is None:
+        return None
+    found = _tolerant(_READ[name], text)
+    _kept.put(f"{name} {content}", found)
+    return found
 
 
 def same_tokenizer(a: Checkpoint, b: Checkpoint) -> bool:
     """True where the files that hold their tokens are known to be the same, without reading them."""
-    names = [name for name in (TOKENIZER, *OPAQUE) if a.content_of(name) or b.content_of(name)]
-    return bool(names) and all(a.content_of(name) == b.content_of(name) for name in names)
+    file = token_file(a)
+    return file is not None and file == token_file(b)
 
 
 def special_tokens(checkpoint: Checkpoint) -> Mapping[str, str]:
@@ -77,12 +87,12 @@ def has_chat_template(checkpoint: Checkpoint) -> bool:
 def _settings(checkpoint: Checkpoint, name: str) -> Mapping[str, Any]:
     if checkpoint.content_of(name) is None:
         return {}
-    text = checkpoint.start_of(name, LARGEST_SETTINGS + 1)
-    found = None if text is None or len(text) > LARGEST_SETTINGS else _tolerant(json.loads, text)
+    text = checkpoint.small_file(name, LARGEST_SETTINGS)
+    found = None if text is None else _tolerant(json.loads, text)
     return found if isinstance(found, dict) else {}
 
 
-def _tolerant(read: Any, text: bytes) -> Any:
+def _tolerant(read: Callable[[bytes], T], text: bytes) -> T | None:
     try:
         return read(text)
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
@@ -111,6 +121,15 @@ def _from_lines(text: bytes) -> Vocabulary:
 
 def _hash(text: bytes) -> Vocabulary:
     return hashlib.sha256(text).hexdigest()
+
+
+# The first of these files that a model has is the one that counts.
+_READ: Mapping[str, Callable[[bytes], Vocabulary]] = {
+    TOKENIZER: _from_tokenizer,
+    **dict.fromkeys(OPAQUE, _hash),
+    "vocab.json": _from_vocab_json,
+    "vocab.txt": _from_lines,
+}
 
 
 class _Recent:

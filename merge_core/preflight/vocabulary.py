@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
-from merge_core.preflight.tokenizer_files import has_chat_template, same_tokenizer, special_tokens, vocabulary
+from merge_core.preflight.tokenizer_files import has_chat_template, special_tokens
+from merge_core.preflight.vocabulary_difference import Tokens, compare_vocabularies
 from merge_core.recipe import ModelRef, Recipe
 
-MOST_NAMED = 4  # tokens
 _ROLE_WORDS = {
     "bos_token": "begins texts with",
     "eos_token": "ends texts with",
@@ -30,10 +30,7 @@ def tokenizer_problems(
     if recipe.tokenizer_source is None or recipe.tokenizer_source == _spelled(recipe, first):
         return
     for entry in recipe.models:
-        if same_tokenizer(checkpoints[first], checkpoints[entry.ref]):
-            continue
-        known, other = vocabulary(checkpoints[first]), vocabulary(checkpoints[entry.ref])
-        if known is not None and other is not None and other != known:
+        if compare_vocabularies(checkpoints[first], checkpoints[entry.ref]) is not None:
             yield UserError(
                 f"tokenizer_source is {recipe.tokenizer_source}, and {entry.ref} has another vocabulary than {first}: "
                 "bringing them together rearranges embeddings, which Tiebreak does not do yet.",
@@ -68,26 +65,22 @@ def vocabulary_notes(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint
 
 def vocabulary_difference(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint) -> str:
     """In one sentence; "" where there is none, or none that can be told."""
-    if same_tokenizer(template, checkpoint):
+    found = compare_vocabularies(template, checkpoint)
+    if found is None:
         return ""
-    ours, theirs = vocabulary(template), vocabulary(checkpoint)
-    if ours is None or theirs is None or ours == theirs:
-        return ""
-    if isinstance(ours, str) or isinstance(theirs, str):
+    if found.opaque:
         return f"{ref} has another tokenizer file than {template.ref}."
-    added = sorted((token for token in theirs if token not in ours), key=theirs.__getitem__)
-    lost = sorted((token for token in ours if token not in theirs), key=ours.__getitem__)
-    moved = [token for token, number in theirs.items() if ours.get(token, number) != number]
     parts = []
-    if added:
-        parts.append(f"knows {_tokens(added)} that {template.ref} does not")
-    if lost:
-        parts.append(f"lacks {_tokens(lost)} that {template.ref} knows")
-    if moved:
+    if found.added.count:
+        parts.append(f"knows {_tokens(found.added)} that {template.ref} does not")
+    if found.lost.count:
+        parts.append(f"lacks {_tokens(found.lost)} that {template.ref} knows")
+    if found.moved.count:
         parts.append(
-            f"keeps {_tokens(moved)} in other rows of its embedding, so that rows of different tokens meet"
+            f"keeps {_tokens(found.moved)} in other rows of its embedding, so that rows of different tokens meet"
         )
-    sizes = f" ({len(theirs):,} tokens in all, against {len(ours):,})" if len(theirs) != len(ours) else ""
+    ours, theirs = found.sizes
+    sizes = f" ({theirs:,} tokens in all, against {ours:,})" if theirs != ours else ""
     return f"{ref} {', and '.join(parts)}{sizes}."
 
 
@@ -96,11 +89,9 @@ def _spelled(recipe: Recipe, first: ModelRef) -> str:
     return "base" if recipe.tokenizer_source == "base" and first == recipe.base else str(first)
 
 
-def _tokens(tokens: list[str]) -> str:
-    named = ", ".join(_shown(token) for token in tokens[:MOST_NAMED]) + (
-        ", …" if len(tokens) > MOST_NAMED else ""
-    )
-    return f"{len(tokens):,} token{'s' * (len(tokens) != 1)} ({named})"
+def _tokens(tokens: Tokens) -> str:
+    named = ", ".join(map(_shown, tokens.first)) + (", …" if tokens.count > len(tokens.first) else "")
+    return f"{tokens.count:,} token{'s' * (tokens.count != 1)} ({named})"
 
 
 def _shown(token: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from huggingface_hub import constants
 
 from merge_core.__main__ import main
 from merge_core.hub import HubClient
-from merge_core.preflight import Verdict, examine, examine_each
+from merge_core.hub import client as client_module
+from merge_core.preflight import Verdict, examine, examine_each, tokenizer_files
 from merge_core.prepare import open_all
 from merge_core.recipe import Recipe, load_recipe
 from tests.checkpoints import write_model
@@ -33,11 +36,19 @@ def add(hub: LocalHub, tmp_path: Path) -> Add:
         front: str = "license: apache-2.0",
         tokens: tuple[str, ...] = ("a", "b"),
         gated: bool = False,
+        distinct: bool = True,
+        **files: str,
     ) -> None:
-        folder = write_model(tmp_path / "sources" / name, tensors)
+        shutil.rmtree(tmp_path / "sources" / name, ignore_errors=True)
+        hub.store.repos.pop(f"acme/{name}", None)
+        own = {
+            key: value + zlib.crc32(name.encode()) % 1009 for key, value in tensors.items()
+        }  # no two models hold the same
+        folder = write_model(tmp_path / "sources" / name, own if distinct else tensors)
         (folder / "README.md").write_text(f"---\n{front}\n---\n# {name}\n")
         vocab = {token: number for number, token in enumerate(tokens)}
-        (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocab}}))
+        for ending, text in (files or {"tokenizer": json.dumps({"model": {"vocab": vocab}})}).items():
+            (folder / f"{ending}.json").write_text(text)
         hub.add_model(f"acme/{name}", folder, gated=gated)
         hub.repo(f"acme/{name}").granted.add("ada")
 
@@ -81,6 +92,71 @@ def test_small_files_are_fetched_once(hub: LocalHub, client: HubClient, add: Add
     hub.forget()
     assert verdict(client, tmp_path, "code") == first
     assert not hub.asked("resolve")
+
+
+def test_token_that_stands_for_another_row_is_told_before_the_download(
+    client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    add("code", tokens=("b", "a"))
+    assert verdict(client, tmp_path, "code").notes == (
+        "acme/code keeps 2 tokens (b, a) in other rows of its embedding, so that rows of different tokens meet. "
+        "The output keeps the tokenizer of acme/base.",
+    )
+
+
+def test_vocabulary_file_that_is_the_same_is_not_fetched_either(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    same = json.dumps({"a": 0, "b": 1})
+    add("base", vocab=same)
+    add("code", vocab=same)
+    verdict(client, tmp_path, "code")
+    assert not hub.asked("resolve/.*/vocab.json")
+
+
+def test_each_tokenizer_is_fetched_once_however_many_models_are_compared(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "KEPT_BYTES", 10)  # as if they were large
+    add("base", tokens=("of this test alone",))
+    names = [f"m{number}" for number in range(12)]
+    for number, name in enumerate(names):
+        add(name, tokens=("a", "b", str(number)))
+    first = verdict(client, tmp_path, *names)
+    assert verdict(client, tmp_path, *names) == first
+    assert len(hub.asked("resolve/.*/tokenizer.json")) == len(names) + 1
+
+
+def test_tokenizer_that_is_too_large_is_not_begun_to_be_fetched(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer_files, "LARGEST", 40)
+    add("code", tokens=("a", "b", "c"))
+    assert verdict(client, tmp_path, "code").fits
+    assert not hub.asked("acme/code/resolve/.*/tokenizer.json")
+
+
+def test_equal_weights_are_told_before_the_download_by_their_hashes(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    tensors = {name: value + 1 for name, value in BASE.items()}
+    add("code", tensors, distinct=False)
+    add("copy", tensors, distinct=False)
+    add("math")
+    assert verdict(client, tmp_path, "code", "copy", "math").notes == (
+        "acme/copy has the same weights as acme/code: they count twice.",
+    )
+    assert not Path(constants.HF_HUB_CACHE).exists()
+
+
+def test_model_that_is_its_base_under_another_name_is_told_before_the_download(
+    client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    add("base", BASE, distinct=False)
+    add("code", BASE, distinct=False)
+    assert verdict(client, tmp_path, "code").notes == (
+        "acme/code has the same weights as the base acme/base: its task vector is zero.",
+    )
 
 
 def test_small_file_that_cannot_be_read_stands_against_nothing(
