@@ -52,11 +52,18 @@ class Publish:
     files: Files
     name: gr.Textbox
     status: gr.Markdown
+    stop: gr.Button
+    moving: gr.Timer
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `Publisher.shown`."""
-        return [self.empty, self.body, self.files, self.name, self.status]
+        return [self.empty, self.body, self.files, self.name, *self.going]
+
+    @property
+    def going(self) -> list[Any]:
+        """In the order of `going`."""
+        return [self.status, self.stop, self.moving]
 
 
 def repository(owner: str | None, name: str | None) -> str:
@@ -93,9 +100,22 @@ def status_words(push: Push | None) -> str:
         return ""
     if push.error is not None:
         return f"**Not pushed.** {wording.plain_markdown(push.error)}"
+    if push.cancelled is not None:
+        left = f" {wording.plain_markdown(push.cancelled)}" if push.cancelled else ""
+        return f"**Cancelled.** Nothing was published.{left}"
     if push.url is not None:
         return f"**Pushed.** [Open it on the Hub]({push.url})"
+    if push.stopping:
+        return f"Stopping: {wording.plain_markdown(push.message)}"
     return f"Pushing: {wording.plain_markdown(push.message)} {wording.percent(push.fraction)}"
+
+
+def going(push: Push | None) -> tuple[str, gr.Button, gr.Timer]:
+    """(words, button that stops it, timer) of an upload."""
+    under_way = push is not None and not push.over
+    stopping = push is not None and push.stopping
+    button = gr.Button("Stopping …" if stopping else "Cancel", visible=under_way, interactive=not stopping)
+    return status_words(push), button, gr.Timer(active=under_way)
 
 
 class Publisher:
@@ -108,31 +128,33 @@ class Publisher:
         """Updates for `Publish.outputs` once `job` is selected."""
         folder = finished_folder(job, self.workspace)
         if folder is None or job is None:
-            return [gr.Markdown(visible=True), gr.Column(visible=False), None, "", ""]
+            return [gr.Markdown(visible=True), gr.Column(visible=False), None, "", *going(None)]
         name = f"tiebreak-{job.id[:8]}"
         files = {**offer(folder, self.tickets.give(folder, name)), "name": name}
-        status = status_words(self.pushes.get(job.id))
-        return [gr.Markdown(visible=False), gr.Column(visible=True), files, suggested_name(job), status]
+        state = going(self.pushes.get(job.id))
+        return [gr.Markdown(visible=False), gr.Column(visible=True), files, suggested_name(job), *state]
 
-    def push(self, run: str, owner: str, name: str, private: bool, pull: bool, token: str | None) -> str:
-        """Begin an upload and say how it goes."""
-        try:
-            folder = finished_folder(owned_run(self.workspace, run, owner), self.workspace)
-            if folder is None:
-                raise UserError("There is no finished run to push.", "Select one, or merge first.")
-            if not token:
-                raise UserError("Nobody is signed in to the Hub.", sign_in_words(self.workspace))
-            client = HubClient(token=token)
-            push = self.pushes.start(run, folder, client, name, private=private, pull_request=pull)
-        except UserError as error:
-            return f"**Not pushed.** {wording.plain_markdown(str(error))}"
-        return status_words(push)
+    def push(self, run: str, owner: str, name: str, private: bool, pull: bool, token: str | None) -> Push:
+        """Begin an upload.
 
-    def status(self, run: str, owner: str) -> str:
-        """How the selected run's upload goes."""
-        if owned_run(self.workspace, run, owner) is None:
-            return ""
-        return status_words(self.pushes.get(run))
+        Raises:
+            UserError: there is nothing to push, nobody is signed in, or it is being pushed already.
+        """
+        folder = finished_folder(owned_run(self.workspace, run, owner), self.workspace)
+        if folder is None:
+            raise UserError("There is no finished run to push.", "Select one, or merge first.")
+        if not token:
+            raise UserError("Nobody is signed in to the Hub.", sign_in_words(self.workspace))
+        client = HubClient(token=token)
+        return self.pushes.start(run, folder, client, name, private=private, pull_request=pull)
+
+    def cancel(self, run: str, owner: str) -> Push | None:
+        """Ask the selected run's upload to stop."""
+        return None if owned_run(self.workspace, run, owner) is None else self.pushes.cancel(run)
+
+    def status(self, run: str, owner: str) -> Push | None:
+        """The selected run's upload."""
+        return None if owned_run(self.workspace, run, owner) is None else self.pushes.get(run)
 
 
 def sign_in_words(workspace: Workspace) -> str:
@@ -173,7 +195,9 @@ def build(page: Page, publisher: Publisher) -> Publish:
                 name = gr.Textbox(label="Name", max_lines=1, elem_id="tb-repository")
             private = gr.Checkbox(True, label="Private: only you can see it", elem_classes=["tb-control"])
             pull = gr.Checkbox(False, label="As a pull request", elem_classes=["tb-control"])
-            push = gr.Button("Push to the Hub", elem_id="tb-push")
+            with gr.Row(elem_classes=["tb-actions"]):
+                push = gr.Button("Push to the Hub", elem_id="tb-push")
+                stop = gr.Button("Cancel", visible=False, elem_id="tb-push-stop")
             status = gr.Markdown("", elem_id="tb-push-status", elem_classes=["tb-quiet"])
             moving = gr.Timer(1.0, active=False)
 
@@ -191,20 +215,17 @@ def build(page: Page, publisher: Publisher) -> Publish:
 
     def pushed(
         run: str, owner: str, space: str | None, name: str, private: bool, pull: bool, request: gr.Request
-    ) -> tuple[str, Any]:
+    ) -> tuple[Any, ...]:
         try:
             full = repository(space, name)
+            return going(publisher.push(run, owner, full, private, pull, token_of(request)))
         except UserError as error:
-            return f"**Not pushed.** {wording.plain_markdown(str(error))}", gr.skip()
-        return publisher.push(run, owner, full, private, pull, token_of(request)), gr.Timer(active=True)
+            return f"**Not pushed.** {wording.plain_markdown(str(error))}", gr.skip(), gr.skip()
 
+    shown = Publish(body, empty, read, files, name, status, stop, moving)
+    selected = [page.run, page.owner]
     fold.expand(unfolded, space, [space, status], **QUICK)
-    push.click(pushed, [page.run, page.owner, space, name, private, pull], [status, moving], **CHANGE)
-
-    def ticked(run: str, owner: str) -> tuple[str, Any]:
-        going = publisher.pushes.get(run)
-        over = going is None or going.over
-        return publisher.status(run, owner), gr.Timer(active=False) if over else gr.skip()
-
-    moving.tick(ticked, [page.run, page.owner], [status, moving], **QUICK)
-    return Publish(body, empty, read, files, name, status)
+    push.click(pushed, [*selected, space, name, private, pull], shown.going, **CHANGE)
+    stop.click(lambda run, owner: going(publisher.cancel(run, owner)), selected, shown.going, **QUICK)
+    moving.tick(lambda run, owner: going(publisher.status(run, owner)), selected, shown.going, **QUICK)
+    return shown

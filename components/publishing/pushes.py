@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from merge_core.errors import UserError
 from merge_core.jobs.retention import in_use
-from merge_core.progress import Progress
+from merge_core.progress import Cancelled, Progress
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Publisher(Protocol):
         private: bool,
         pull_request: bool,
         progress: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
     ) -> Any:
         """Upload a folder; answers `url`, `commit` and `pull_request_url`."""
 
@@ -40,6 +41,8 @@ class Push:
         fraction, message: of work under way.
         url: where the result can be seen; None until done.
         error: why it failed; None otherwise.
+        stopping: it was asked to stop.
+        cancelled: it did, and nothing shows on the Hub; what it left there, or "". None otherwise.
     """
 
     run: str
@@ -47,11 +50,13 @@ class Push:
     message: str = "Starting"
     url: str | None = None
     error: str | None = None
+    stopping: bool = False
+    cancelled: str | None = None
 
     @property
     def over(self) -> bool:
         """True once nothing more will happen."""
-        return self.url is not None or self.error is not None
+        return self.url is not None or self.error is not None or self.cancelled is not None
 
 
 @dataclass
@@ -59,6 +64,7 @@ class Pushes:
     """The uploads of all visitors, by run; a run belongs to one visitor."""
 
     _pushes: dict[str, Push] = field(default_factory=dict)
+    _stops: dict[str, threading.Event] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, run: str) -> Push | None:
@@ -79,6 +85,7 @@ class Pushes:
             if earlier is not None and not earlier.over:
                 raise UserError("This run is being uploaded already.", "Wait until that is done.")
             push = self._pushes[run] = Push(run)
+            self._stops[run] = threading.Event()
 
         def work() -> None:
             self._set(run, self._upload(run, folder, client, repo_id, private, pull_request))
@@ -86,17 +93,36 @@ class Pushes:
         threading.Thread(target=work, name=f"push-{run}", daemon=True).start()
         return push
 
+    def cancel(self, run: str) -> Push | None:
+        """Ask an upload to stop; one that is over, or has committed by then, stays as it is."""
+        with self._lock:
+            push = self._pushes.get(run)
+            if push is None or push.over:
+                return push
+            self._stops[run].set()
+            push = self._pushes[run] = replace(push, stopping=True)
+            return push
+
     def _upload(
         self, run: str, folder: Path, client: Publisher, repo_id: str, private: bool, pull_request: bool
     ) -> Push:
+        stop = self._stops[run]
+
         def told(progress: Progress) -> None:
-            self._set(run, Push(run, progress.fraction, progress.message))
+            self._set(run, Push(run, progress.fraction, progress.message, stopping=stop.is_set()))
 
         try:
             with in_use(folder):
                 made = client.publish(
-                    folder, repo_id, private=private, pull_request=pull_request, progress=told
+                    folder,
+                    repo_id,
+                    private=private,
+                    pull_request=pull_request,
+                    progress=told,
+                    cancelled=stop.is_set,
                 )
+        except Cancelled as stopped:
+            return Push(run, cancelled=str(stopped))
         except UserError as error:
             return Push(run, error=str(error))
         except Exception as error:  # noqa: BLE001 - a thread has nobody above it to tell

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from merge_core import __version__
+from merge_core.card.hub_links import model_link
 from merge_core.card.licence import shown as licence_shown
 from merge_core.card.map_picture import FILE as MAP
 from merge_core.card.markdown import block, code, listed, table
@@ -21,7 +22,6 @@ from merge_core.recipe.writer import OUR_OWN
 
 Score = Mapping[str, Any]
 
-HUB = "https://huggingface.co"
 RECIPE_FILE = "mergekit_config.yml"  # the engine writes it beside the weights
 
 
@@ -29,9 +29,9 @@ def shown(model: PublishedModel) -> str:
     """A model's name: with a link where everybody can follow it."""
     if model.adapter is not None:
         return " with the adapter ".join(shown(part) for part in model.parts)
-    if not model.on_hub:
+    if not model.on_hub or model.commit is None:
         return code(model.name)
-    return f"[{code(model.name)}]({HUB}/{model.name}/tree/{model.commit})"
+    return f"[{code(model.name)}]({model_link(model.name, model.commit)})"
 
 
 def reference(text: str) -> str:

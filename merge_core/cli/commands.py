@@ -267,13 +267,14 @@ def push(arguments: Arguments) -> None:
     from merge_core.hub import HubClient
 
     _expect_merge(arguments.folder)
-    with Meter() as meter:
+    with _stop_on_interrupt() as stopped, Meter() as meter:
         published = HubClient().publish(
             arguments.folder,
             arguments.repo_id,
             private=arguments.private,
             pull_request=arguments.pr,
             progress=meter,
+            cancelled=stopped,
         )
     print(published.pull_request_url or published.url)
 

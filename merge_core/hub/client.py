@@ -164,10 +164,17 @@ class HubClient:
         private: bool,
         pull_request: bool,
         progress: ProgressCallback | None = None,
+        cancelled: CancelCheck | None = None,
     ) -> Published:
         """Upload a folder; see `merge_core.hub.publish.publish`."""
         return publish(
-            self._session, folder, repo_id, private=private, pull_request=pull_request, progress=progress
+            self._session,
+            folder,
+            repo_id,
+            private=private,
+            pull_request=pull_request,
+            progress=progress,
+            cancelled=cancelled,
         )
 
     def _open(self, ref: ModelRef, adapter: bool = False) -> tuple[Listing, Checkpoint]:

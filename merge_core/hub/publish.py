@@ -21,7 +21,7 @@ from merge_core.errors import UserError
 from merge_core.hub.listing import Listing, ask_files, git_id
 from merge_core.hub.problems import TROUBLE, is_cut, root_cause, status_of
 from merge_core.hub.session import PATIENT, Session
-from merge_core.progress import Progress, ProgressCallback, seconds_left
+from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 
 MESSAGE = "Upload a merge made with Tiebreak"
 _NAME = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
@@ -53,6 +53,7 @@ def publish(
     private: bool,
     pull_request: bool,
     progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
 ) -> Published:
     """Upload the plain files of a folder, and compare what arrived with what was sent.
 
@@ -66,9 +67,11 @@ def publish(
         private: whether a repository that is made is private.
         pull_request: propose the files to an existing repository instead of committing them.
         progress: told bytes and seconds left.
+        cancelled: asked all the time until the commit, before which nothing shows on the Hub.
 
     Raises:
         UserError: it cannot be uploaded; what had arrived is not sent again the next time.
+        Cancelled: `cancelled` answered true in time; says so where an empty repository stays, for none is deleted.
     """
     files = plain_files(folder)
     if not _NAME.fullmatch(repo_id):
@@ -84,17 +87,22 @@ def publish(
                 f"{repo_id} does not exist, so there is nothing to propose a change to.",
                 "Publish without a pull request, which makes it.",
             )
-        sent = _Sent(progress, repo_id, sum(path.stat().st_size for path in files.values()))
+        sent = _Sent(progress, cancelled, repo_id, sum(path.stat().st_size for path in files.values()))
         operations = [
             CommitOperationAdd(name, opened.enter_context(_Counted(path, partial(sent.at, name))))
             for name, path in files.items()
         ]
         if there is not None and not pull_request:
             _refuse_to_replace(there, operations, files)
+        sent.begin()
         if there is None:
             session.retried(lambda: session.api.create_repo(repo_id, private=private))
-        sent.begin()
-        made = _commit(session, repo_id, operations, files, there, pull_request)
+        try:
+            made = _commit(session, repo_id, operations, files, there, pull_request)
+        except (Cancelled, *TROUBLE) as error:
+            if there is None and isinstance(root_cause(error), Cancelled):
+                raise Cancelled(f"{repo_id} was made, and is empty.") from None
+            raise
         if made is None:
             commit, revision = ask_files(session, repo_id).commit, None
         else:
@@ -206,7 +214,13 @@ def _differences(
 
 
 class _Counted(io.BufferedReader):
-    """A file that tells how far it has been read. The client sends open files over plain LFS, in any Hub."""
+    """A file that tells how far it has been read, and stops being read when the upload is cancelled.
+
+    The client sends open files by LFS, in any Hub. It would send paths by Xet where hf_xet is installed, as it
+    downloads (see `download`), but that reads files outside Python: it tells progress to the client's own bars alone,
+    and is stopped for the whole process only, other visitors' transfers included. What Xet saves, bytes that the Hub
+    holds already, a merge has hardly any of: nearly each of its weights is a new number.
+    """
 
     def __init__(self, path: Path, tell: Callable[[int], None]) -> None:
         super().__init__(io.FileIO(path), 1 << 20)
@@ -228,8 +242,11 @@ class _Counted(io.BufferedReader):
 class _Sent:
     """Bytes read for sending, told now and then. Files are read once before, for their hashes."""
 
-    def __init__(self, progress: ProgressCallback | None, repo_id: str, total: int) -> None:
+    def __init__(
+        self, progress: ProgressCallback | None, cancelled: CancelCheck | None, repo_id: str, total: int
+    ) -> None:
         self._progress = progress
+        self._cancelled = cancelled
         self._repo_id = repo_id
         self._total = total
         self._positions: dict[str, int] = {}
@@ -238,7 +255,8 @@ class _Sent:
         self._next = 0.0
 
     def begin(self) -> None:
-        """From here on, reading is sending."""
+        """From here on, reading is sending. Raises Cancelled."""
+        self._stop_if_cancelled()
         with self._lock:
             self._positions.clear()
             self._started, self._next = time.monotonic(), 0.0
@@ -248,8 +266,13 @@ class _Sent:
         if self._progress is not None:
             self._progress(Progress(self._total, self._total, f"Uploaded to {self._repo_id}"))
 
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
+
     def at(self, name: str, position: int) -> None:
-        """A file has been read up to `position`."""
+        """A file has been read up to `position`. Raises Cancelled, which ends the upload that reads it."""
+        self._stop_if_cancelled()
         with self._lock:
             self._positions[name] = position
             now = time.monotonic()

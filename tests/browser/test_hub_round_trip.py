@@ -106,10 +106,18 @@ def test_models_of_the_hub_are_merged_measured_and_pushed(
     expect(page.locator("#tb-runs .tb-chip").first).to_have_text(re.compile("done"), timeout=2 * MINUTE)
     expect(page.locator("#tb-scores tbody tr")).to_have_count(4)
 
-    # push
+    # push, change one's mind, and push after all
     page.locator("#tb-push-fold").get_by_role("button").first.click()
     expect(page.locator("#tb-namespace input")).to_have_value("ada")
     page.locator("#tb-repository input, #tb-repository textarea").fill("merged-vit")
+    hub.fail("PUT /storage/", times=1, delay=3)
+    page.click("#tb-push")
+    page.click("#tb-push-stop")
+    expect(page.locator("#tb-push-status")).to_contain_text(
+        "Nothing was published. ada/merged-vit was made, and is empty"
+    )
+    expect(page.locator("#tb-push-stop")).to_be_hidden()
+    assert hub.files("ada/merged-vit").keys() == {".gitattributes"}
     page.click("#tb-push")
     expect(page.locator("#tb-push-status")).to_contain_text("Pushed", timeout=MINUTE)
 

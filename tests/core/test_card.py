@@ -110,6 +110,27 @@ def test_the_hubs_own_client_reads_the_metadata(plan: MergePlan) -> None:
     assert "n = 200" in str(results[0].metric_name)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "address"),
+    [
+        ("https://hub.example/", "https://hub.example"),
+        ("https://me:secret@hub.example:8443/models?x=1", "https://hub.example:8443/models"),
+        ("http://[::1]:8765", "http://[::1]:8765"),
+        ("https://hub.example/a)(b", "https://hub.example/a%29%28b"),
+        ("javascript:alert(1)", "https://huggingface.co"),
+        ("https://hub.example:port", "https://huggingface.co"),
+        ("", "https://huggingface.co"),
+    ],
+)
+def test_links_lead_to_the_hub_that_the_models_came_from(
+    plan: MergePlan, endpoint: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    card = model_card(from_hub(plan, {"base": "acme/base", "code": "acme/code", "math": "bo/math"}))
+    assert f"[`acme/code`]({address}/acme/code/tree/{SHA})" in card
+    assert "secret" not in card
+
+
 def test_hub_parents_are_linked_and_the_recipe_pins_their_commits(plan: MergePlan) -> None:
     card = model_card(from_hub(plan, {"base": "acme/base", "code": "acme/code", "math": "bo/math"}))
     assert f"[`acme/code`](https://huggingface.co/acme/code/tree/{SHA})" in card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -221,14 +222,47 @@ def test_commit_whose_answer_got_lost_counts(hub: LocalHub, client: HubClient, m
     assert len(hub.asked("/commit/")) == 1
 
 
-def test_upload_stops_when_its_progress_says_so(hub: LocalHub, client: HubClient, merged: Path) -> None:
-    def told(progress: Progress) -> None:
-        if progress.message.startswith("Uploading"):
-            raise Cancelled
+@pytest.mark.parametrize(
+    "moment",
+    ["GET /api/models/ada/merge", "repos/create", "preupload", "objects/batch", "PUT /storage/", "verify"],
+)
+def test_cancelled_upload_shows_nothing_on_the_hub_and_goes_on_the_next_time(
+    hub: LocalHub, client: HubClient, merged: Path, moment: str
+) -> None:
+    stop = threading.Event()
+    hub.fail(moment, times=1, delay=0.0, then=stop.set)
+    with pytest.raises(Cancelled) as caught:
+        client.publish(merged, ID, private=True, pull_request=False, cancelled=stop.is_set)
+    assert not hub.asked("POST .*/commit/")
+    assert not hub.asked("DELETE")
+    if moment.startswith("GET"):
+        assert (ID in hub.store.repos, str(caught.value)) == (False, "")
+    else:
+        assert held(hub) == {}
+        assert str(caught.value) == "ada/merge was made, and is empty."
+    hub.forget()
+    client.publish(merged, ID, private=True, pull_request=False)
+    assert held(hub) == sent(merged)
+    assert not hub.asked("DELETE")
 
+
+def test_cancelled_pull_request_is_never_opened(
+    hub: LocalHub, client: HubClient, merged: Path, model: Path
+) -> None:
+    hub.add_model(ID, model)
+    stop = threading.Event()
+    hub.fail("PUT /storage/", times=1, then=stop.set)
     with pytest.raises(Cancelled):
-        client.publish(merged, ID, private=True, pull_request=False, progress=told)
-    assert held(hub) == {}
+        client.publish(merged, ID, private=True, pull_request=True, cancelled=stop.is_set)
+    assert hub.repo(ID).pull_requests == 0
+    assert held(hub) == sent(model)
+
+
+def test_cancelled_too_late_it_is_published(hub: LocalHub, client: HubClient, merged: Path) -> None:
+    stop = threading.Event()
+    hub.fail("POST .*/commit/", times=1, then=stop.set)
+    client.publish(merged, ID, private=True, pull_request=False, cancelled=stop.is_set)
+    assert held(hub) == sent(merged)
 
 
 # Who may not, and what else stands against it --------------------------------------------------------------
