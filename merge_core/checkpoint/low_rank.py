@@ -23,6 +23,18 @@ def delta_of(owner: Checkpoint, spec: TensorSpec) -> LowRank | None:
     return owner.adapted.deltas.get(spec.name) if owner.adapted is not None else None
 
 
+def factor_bytes(owner: Checkpoint) -> int:
+    """Bytes that the largest factor takes which `add_delta` reads whole, stored and as float32; 0 without any."""
+    deltas = owner.adapted.deltas.values() if owner.adapted is not None else ()
+    return max((_whole(delta) for delta in deltas), default=0)
+
+
+def _whole(delta: LowRank) -> int:
+    if delta.transposed:  # B once more, turned round
+        return delta.b.nbytes + 2 * 4 * delta.b.numel
+    return delta.a.nbytes + 4 * delta.a.numel
+
+
 def add_delta(
     owner: Checkpoint, spec: TensorSpec, delta: LowRank, start: int, values: Array, stored: Stored
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from merge_core.checkpoint.low_rank import factor_bytes
 from merge_core.engine.combine import Combiner
 from merge_core.engine.companions import companion_files
 from merge_core.engine.output import OutputFolder
@@ -119,7 +120,8 @@ class _Work:
         self.finished = sum(p.size for p in pieces if p in output.done)
         self._at_start = self.finished
         self._done = set(output.done)
-        budget = divide(memory, threads, len(plan.models) + 1)
+        owners = (*plan.models, *([plan.base] if plan.base else []))
+        budget = divide(memory, threads, len(plan.models) + 1, max(map(factor_bytes, owners)))
         self._reader = _reader(plan, budget, device)
         self._known = KnownThresholds(known, plan)
         self._combiner = Combiner(plan, output, self._reader.largest_chunk, self._check)

@@ -26,13 +26,14 @@ class Budget:
     bins: int = LARGEST
 
 
-def divide(memory: int, threads: int, rows: int) -> Budget:
+def divide(memory: int, threads: int, rows: int, factor: int = 0) -> Budget:
     """The fastest budget that fits.
 
     Args:
         memory: bytes, beyond the interpreter.
         threads: as many as there are cores for; fewer where memory is short.
         rows: models, the base included.
+        factor: bytes that a thread takes for the largest factor of an adapter, see `checkpoint.low_rank.factor_bytes`.
 
     Raises:
         UserError: not even the smallest fits.
@@ -40,12 +41,13 @@ def divide(memory: int, threads: int, rows: int) -> Budget:
     for count in range(threads, 0, -1):
         size = LARGEST
         while size >= SMALLEST:
-            if count * _bytes(size, rows) <= memory:
+            if count * (_bytes(size, rows) + factor) <= memory:
                 return Budget(count, size)
             size //= 2
-    least = _bytes(SMALLEST, rows)
+    least = _bytes(SMALLEST, rows) + factor
+    wide = ", so wide are their adapters" if factor > least // 2 else ""
     raise UserError(
-        f"{memory / 1e6:,.0f} MB of memory are too few: {rows} models need {least / 1e6:,.0f} MB.",
+        f"{memory / 1e6:,.0f} MB of memory are too few: {rows} models need {least / 1e6:,.0f} MB{wide}.",
         "Allow more, with --memory on the command line.",
     )
 

@@ -29,6 +29,13 @@ def test_plenty_of_memory_gives_every_thread_the_most() -> None:
     assert (budget.threads, budget.bins) == (8, LARGEST)
 
 
+def test_adapters_factor_leaves_fewer_threads_and_is_named_where_there_is_no_room() -> None:
+    assert divide(1 << 30, 8, 4).threads == 8
+    assert divide(1 << 30, 8, 4, factor=400 << 20).threads == 2
+    with pytest.raises(UserError, match="so wide are their adapters"):
+        divide(1 << 30, 8, 4, factor=1 << 30)
+
+
 def test_more_memory_never_gives_fewer_threads() -> None:
     given = [divide(memory << 20, 16, 6).threads for memory in range(64, 2048, 64)]
     assert given == sorted(given)

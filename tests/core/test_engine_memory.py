@@ -12,6 +12,7 @@ import pytest
 
 from tests.checkpoints import write_model
 from tests.core.test_engine import recipe_text
+from tests.core.test_lora import recipe, write_adapter
 
 MEMORY_MB = 100
 ROWS, COLUMNS = 9000, 3000  # float32: 108 MB in each of three models, more than the budget for all of them
@@ -60,5 +61,25 @@ def test_a_tensor_larger_than_the_budget_is_merged_within_it(
         peaks.append(
             peak("merge", str(recipe), str(tmp_path / f"out-{number}"), "--memory", f"{MEMORY_MB}MB")
         )
+    interpreter, merging = peaks
+    assert merging - interpreter <= MEMORY_MB * 10**6
+
+
+def test_wide_adapters_are_merged_within_the_budget(tmp_path: Path) -> None:
+    """A thread reads one factor of an adapter whole: 20 MB here, and as much again while it is made float32."""
+    peaks = []
+    for name, columns in (("small", 4), ("large", 40_000)):
+        rng = np.random.default_rng(3)
+        modules = [f"model.layers.{layer}.mlp.down_proj" for layer in range(8)]
+        weights = {
+            f"{module}.weight": rng.normal(size=(64, columns)).astype(np.float32) for module in modules
+        }
+        base = write_model(tmp_path / f"{name}-base", weights)
+        a, b = (rng.normal(size=shape).astype(np.float32) / 100 for shape in ((128, columns), (64, 128)))
+        adapter = write_adapter(tmp_path / name, {module: (a.copy(), b.copy()) for module in modules}, r=128)
+        file = tmp_path / f"{name}.yml"
+        file.write_text(recipe(base, f"{base}+{adapter}", str(base)))
+        out = tmp_path / f"out-{name}"
+        peaks.append(peak("merge", str(file), str(out), "--memory", f"{MEMORY_MB}MB", "--threads", "4"))
     interpreter, merging = peaks
     assert merging - interpreter <= MEMORY_MB * 10**6
