@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.interference.levels import DENSITIES, LevelTable, tie_steps
+from merge_core.interference.levels import LevelTable, kept_at_each, tie_steps
 from merge_core.kernels.onset import COARSE, CODES, FINE, LEVELS, LOW_BITS, NEVER, SOLE, TIED
 from merge_core.methods.trimming import TrimRule
 from merge_core.streaming.cut import Threshold
@@ -27,7 +27,7 @@ def known_tables(rule: TrimRule, known: KnownThresholds, scope: int, entries: in
         scope: which, as `KnownThresholds` counts them.
         entries: of the scope.
     """
-    kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.int64)
+    kept = kept_at_each(rule, entries)
     wanted = np.unique(kept[(kept > 0) & (kept < entries)]).tolist()
     tables = []
     for m in range(len(rule.density)):

@@ -7,8 +7,9 @@ counting passes find the exact thresholds of all 100 densities; nothing is sampl
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,22 @@ class LevelTable:
     thresholds: dict[int, Threshold]
 
 
+def kept_at_each(rule: TrimRule, entries: int) -> Array:
+    """How many of a scope's entries each density of the grid keeps: int64 [LEVELS], rising."""
+    return _kept_at_each(rule.kept, entries)
+
+
+@lru_cache
+def _kept_at_each(kept: Callable[[int, float], int], entries: int) -> Array:
+    return np.array([min(entries, kept(entries, q)) for q in DENSITIES], np.int64)
+
+
 def measure_levels(
     rule: TrimRule, reader: VectorReader, pieces: Sequence[Piece], each: Each[Any]
 ) -> list[LevelTable]:
     """One table per model over the scope made of `pieces`."""
     entries = sum(p.size for p in pieces)
-    kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.int64)
+    kept = kept_at_each(rule, entries)
     models = len(rule.density)
 
     low = _LowPatterns(models)

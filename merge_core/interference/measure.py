@@ -27,10 +27,13 @@ from merge_core.streaming.pieces import pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
 from merge_core.trimming.known import WHOLE_MODEL, KnownThresholds
+from merge_core.trimming.thresholds import SMALL_SCOPE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-SORTED_ENTRIES = 1 << 17  # a trim scope up to this size is ranked by sorting it: less to set up than tables
+SORTED_ENTRIES = (
+    SMALL_SCOPE  # a trim scope up to this size is ranked by sorting it: less to set up than tables
+)
 
 
 def inspectable(recipe: Recipe) -> Recipe:
@@ -155,10 +158,7 @@ class _Walk:
             vectors = [c.vectors.copy() for p in pieces for c in self._reader.chunks(p)]
             models = len(tensor.sources)
             whole = np.concatenate(vectors, axis=1) if vectors else np.zeros((models, 0), np.float32)
-            levels = SortedLevels(rule, whole)
-            for m, found in enumerate(levels.thresholds):
-                self.known.add(m, number, found)
-            return self._tally(numbered, levels)
+            return self._tally(numbered, SortedLevels(rule, whole))
         tables = measure_levels(rule, self._reader, pieces, in_turn)
         self._learn(number, tables)
         return self._tally(numbered, TableLevels(tables, None))
@@ -231,7 +231,7 @@ def _report(
     for (_, tensor), tally in zip(tensors, tallies, strict=True):
         place = locate(tensor.name)
         touched, contested, conflicted = (
-            tuple(int(v) for v in np.cumsum(row[: onset.NEVER])) for row in tally.onsets
+            tuple(np.cumsum(row[: onset.NEVER]).tolist()) for row in tally.onsets
         )
         rows.append(
             TensorInterference(

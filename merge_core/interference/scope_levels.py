@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.interference.levels import DENSITIES, Dealer, LevelTable
+from merge_core.interference.levels import Dealer, LevelTable, kept_at_each
 from merge_core.kernels import onset
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.methods.trimming import TrimRule
-from merge_core.streaming.cut import Threshold
 from merge_core.streaming.pieces import Piece
 from merge_core.streaming.vectors import VectorReader
 
@@ -61,22 +60,24 @@ class SortedLevels:
 
     def __init__(self, rule: TrimRule, vectors: Array) -> None:
         entries = vectors.shape[1]
-        kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.int64)
+        level_of_rank = np.searchsorted(kept_at_each(rule, entries), np.arange(1, entries + 1)).astype(
+            np.uint8
+        )
         magnitudes = vectors.view(np.uint32) & MAGNITUDE
         self._levels = np.empty(vectors.shape, np.uint8)
         self._at = 0
-        self.thresholds: list[dict[int, Threshold]] = []
         for m, row in enumerate(magnitudes):
-            order = np.argsort(
-                MAGNITUDE - row, kind="stable"
-            )  # largest first, lowest index first among equals
-            self.thresholds.append(_thresholds(row[order], kept))
-            ranks = np.empty(entries, np.int64)
-            ranks[order] = np.arange(1, entries + 1)
+            # Largest magnitude first, lowest index first among equals.
+            keys = np.sort(
+                (MAGNITUDE - row).astype(np.uint64) << np.uint64(32) | np.arange(entries, dtype=np.uint64)
+            )
+            order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+            rank = np.arange(entries)
             if rule.keep_equal:
-                ordered = MAGNITUDE - row[order]
-                ranks[order] = np.searchsorted(ordered, ordered, side="left") + 1
-            self._levels[m] = np.where(row == 0, onset.NEVER, np.searchsorted(kept, ranks))
+                rank[1:][row[order[1:]] == row[order[:-1]]] = 0
+                rank = np.maximum.accumulate(rank)
+            self._levels[m, order] = level_of_rank[rank]
+            self._levels[m, row == 0] = onset.NEVER
 
     def of(self, vectors: Array, sign: Array) -> Array:
         """As `TableLevels.of`."""
@@ -84,15 +85,3 @@ class SortedLevels:
         level = np.where(sign[:, None] == 0, onset.NEVER, self._levels[:, self._at : self._at + n])
         self._at += n
         return np.ascontiguousarray(level.astype(np.uint8))
-
-
-def _thresholds(ordered: Array, kept: Array) -> dict[int, Threshold]:
-    """Number kept → threshold, of magnitudes in falling order."""
-    found = {}
-    rising = ordered[::-1]
-    for k in np.unique(kept[(kept > 0) & (kept < ordered.size)]).tolist():
-        pattern = ordered[k - 1]
-        above = ordered.size - int(np.searchsorted(rising, pattern, side="right"))
-        equal = ordered.size - int(np.searchsorted(rising, pattern, side="left")) - above
-        found[k] = Threshold(int(pattern), equal, k - above)
-    return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,7 +96,7 @@ class VectorReader:
     def __init__(self, plan: MergePlan, budget: Budget) -> None:
         self._plan = plan
         self.budget = budget
-        self._files: dict[Path, WeightFile] = {}
+        self._files: dict[tuple[int, str], WeightFile] = {}  # by checkpoint and name
         self._rows: dict[int, _Rows] = {}
         self._lock = threading.Lock()
         self._scratch = threading.local()
@@ -233,11 +232,17 @@ class VectorReader:
 
     def _rooms(self, rows: _Rows, entries: int) -> tuple[list[memoryview], Array]:
         """This thread's memory for so many entries of each row, and where each row's lies: int64 [rows]."""
-        sizes = -(-rows.widths * entries // 64) * 64 + APART
-        ends = np.cumsum(sizes)
-        room = self._room("stored", int(ends[-1]), np.dtype(np.uint8))
-        parts = [room[end - size : end].data for size, end in zip(sizes, ends, strict=True)]
-        return parts, room.ctypes.data + ends - sizes
+        laid_out: dict[tuple[int, ...], tuple[list[memoryview], Array]] | None
+        laid_out = getattr(self._scratch, "laid_out", None)
+        key = (entries, *rows.widths.tolist())
+        if laid_out is None or key not in laid_out:
+            sizes = -(-rows.widths * entries // 64) * 64 + APART
+            ends = np.cumsum(sizes)
+            room = self._room("stored", int(ends[-1]), np.dtype(np.uint8))
+            parts = [room[end - size : end].data for size, end in zip(sizes, ends, strict=True)]
+            # The latest alone: the room of an earlier one may have been too small and be gone.
+            laid_out = self._scratch.laid_out = {key: (parts, room.ctypes.data + ends - sizes)}
+        return laid_out[key]
 
     def _copy(self, number: int, row: int, start: int, stop: int) -> Array:
         """A row's entries start … stop − 1 as they are stored; as float32 where an adapter changes them."""
@@ -285,12 +290,12 @@ class VectorReader:
         return self._rows[number]
 
     def _file(self, owner: Checkpoint, spec: TensorSpec) -> WeightFile:
-        path = owner.path(spec)
+        key = id(owner), spec.file
         with self._lock:
-            if path not in self._files:
+            if key not in self._files:
                 last = max(s.offset + s.nbytes for s in owner.specs.values() if s.file == spec.file)
-                self._files[path] = WeightFile(path, last)
-            return self._files[path]
+                self._files[key] = WeightFile(owner.path(spec), last)
+            return self._files[key]
 
 
 def _where(span: Span) -> tuple[Array, Array, bool, int, int]:

@@ -2,7 +2,7 @@
 
 A sample says where the threshold probably lies; one pass over the weights counts the bit patterns around it and, where
 the sample misled or the bracket was too wide, further passes narrow it down (see `kernels.rank`). The sample saves time
-and never decides anything.
+and never decides anything. A scope that fits the cache is put in order instead.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from merge_core.trimming.known import KnownThresholds
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PATTERNS = int(MAGNITUDE) + 1  # magnitudes of float32, infinities and NaNs included
-SMALL_SCOPE = 1 << 16  # entries; below this a sample is not worth its while …
-FEW_BINS = 1 << 11  # … and a further pass costs less than clearing many counters
+SMALL_SCOPE = 1 << 16  # entries; up to here, ordering them all takes less than counting, or than remembering
 SAMPLE_STRIP = 256
 MOST_STRIPS = 128
 NONE_KEPT = np.uint32(MAGNITUDE)  # above every finite magnitude
@@ -97,19 +96,40 @@ class Ranking:
         return found
 
     def learn(self, model: int, threshold: Threshold) -> None:
-        """Note the threshold of one model, for this scope and for later merges.
+        """Note the threshold of one model, for this scope and, where it was costly to find, for later merges.
 
         Later ones may break ties where this rule keeps all equals: `equal_kept` must be of exactly as many as wanted.
         """
         self._found[model] = threshold
-        self._known.add(model, self._scope, {self.wanted[model]: threshold})
+        if self.sampled:
+            self._known.add(model, self._scope, {self.wanted[model]: threshold})
 
     def find(self, each: Each[Any]) -> list[Threshold]:
         """The threshold of every model; `each` runs a function over pieces."""
-        bins = self.reader.budget.bins if self.sampled else FEW_BINS
-        brackets = {m: _bracket(0, PATTERNS, bins) for m, f in enumerate(self._found) if f is None}
-        if brackets and self.sampled:
-            brackets = {m: _likely(self.sample[m], self.wanted[m] / self.entries, bins) for m in brackets}
+        missing = [m for m, found in enumerate(self._found) if found is None]
+        if missing and not self.sampled:
+            self._order(missing)
+        elif missing:
+            self._narrow_down(missing, each)
+        thresholds = [f for f in self._found if f is not None]
+        return [replace(t, equal_kept=t.equal) for t in thresholds] if self.rule.keep_equal else thresholds
+
+    def _order(self, models: Sequence[int]) -> None:
+        """Find thresholds in a small scope by ordering what it holds."""
+        chunks = (c.vectors for p in self.pieces for c in self.reader.on_processor.chunks(p))
+        magnitudes = np.concatenate([vectors.view(np.uint32) & MAGNITUDE for vectors in chunks], axis=1)
+        for m in models:
+            wanted = self.wanted[m]
+            ordered = np.partition(magnitudes[m], self.entries - wanted)
+            pattern = ordered[self.entries - wanted]
+            above = int(np.count_nonzero(ordered[self.entries - wanted :] > pattern))
+            equal = int(np.count_nonzero(ordered == pattern))
+            self.learn(m, Threshold(int(pattern), equal, wanted - above))
+
+    def _narrow_down(self, models: Sequence[int], each: Each[Any]) -> None:
+        """Find thresholds by counting in brackets that a sample makes likely, until each holds a single pattern."""
+        bins = self.reader.budget.bins
+        brackets = {m: _likely(self.sample[m], self.wanted[m] / self.entries, bins) for m in models}
         while brackets:
             counts = _count(brackets, self.reader, self.pieces, each)
             for m, (above, counted) in counts.items():
@@ -119,8 +139,6 @@ class Ranking:
                     del brackets[m]
                 else:
                     brackets[m] = answer
-        thresholds = [f for f in self._found if f is not None]
-        return [replace(t, equal_kept=t.equal) for t in thresholds] if self.rule.keep_equal else thresholds
 
 
 def _count(

@@ -15,8 +15,10 @@ from merge_core.interference import inspect
 from merge_core.kernels import rank
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.streaming.cut import Threshold
 from merge_core.streaming.vectors import VectorReader
 from merge_core.trimming import known as known_module
+from merge_core.trimming.known import WHOLE_MODEL, KnownThresholds
 from tests.checkpoints import read_model, write_model
 from tests.core.test_engine import SHAPES, family, recipe_text, weight_bytes
 
@@ -145,3 +147,21 @@ def test_the_command_line_never_loads_what_it_does_not_need(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=root
     )
     assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+
+
+def test_thresholds_are_found_again_whatever_their_scope_and_the_order_they_came_in(
+    tmp_path: Path, models: list[Path]
+) -> None:
+    plan = prepare(read_recipe(recipe_text(models, density=0.3)))
+    small = {7: Threshold(5, 1, 1), 3: Threshold(9, 2, 1)}
+    large = {10**10: Threshold(1, 6 * 10**9, 5 * 10**9)}  # counts that 32 bits do not hold
+    known = KnownThresholds(tmp_path / "known", plan)
+    known.add(0, 4, small)
+    known.add(0, WHOLE_MODEL, large)
+    known.add(0, 4, {5: Threshold(7, 3, 2)})
+    known.save()
+    again = KnownThresholds(tmp_path / "known", plan)
+    for found in (known, again):
+        assert {k: found.get(0, 4, k) for k in (3, 5, 7)} == {**small, 5: Threshold(7, 3, 2)}
+        assert found.get(0, WHOLE_MODEL, 10**10) == large[10**10]
+        assert [found.get(0, 4, 4), found.get(0, 5, 3), found.get(1, 4, 3)] == [None, None, None]
