@@ -88,11 +88,12 @@ function showLook() {
   showBase();
   select.value = state.family;
   about.textContent = FAMILIES[state.family].about;
-  const { base, models } = MEASURES[state.mode];
+  const { base, models, curve } = MEASURES[state.mode];
   part("basis").hidden = base === undefined;
   part("ranges").hidden = Boolean(models);
   root.dataset.chance = base !== undefined || state.mode === "touched";
   root.dataset.models = Boolean(models);
+  root.querySelector(".tb-curve-what").textContent = curve ?? "measured";
   showRange.buttons[1][1].textContent = MEASURES[state.mode].diverging ? "±50 points" : "0–100 %";
 }
 const showRange = segments(
@@ -113,7 +114,11 @@ const [alert, work, empty] = [".tb-alert", ".tb-map-work", ".tb-empty"].map((nam
 function receive() {
   const value = props.value ?? { state: "empty" };
   const is = (name) => value.state === name;
-  if (is("map")) take(readMap(JSON.parse(value.payload)));
+  if (is("map") && value.payload) {
+    take(readMap(JSON.parse(value.payload)));
+    // Megabytes that Gradio would copy and compare whenever anything on the page changes.
+    props.value = { ...value, payload: "" };
+  }
   alert.hidden = !is("problem");
   alert.querySelector("b").textContent = value.message ?? "";
   alert.querySelector("span").textContent = value.hint ?? "";
@@ -187,14 +192,15 @@ function readOwn(map) {
 
 const sayPlace = part("say");
 
-function words() {
+// `values`: what is drawn, where that is known already.
+function words(values) {
   const { kept, view } = state;
-  if (kept && view === "difference" && !MEASURES[state.mode].models) return comparedSentence(state);
-  return sentence(kept && view === "a" ? { ...state, ...kept } : state);
+  if (kept && view === "difference" && !MEASURES[state.mode].models) return comparedSentence(state, values);
+  return kept && view === "a" ? sentence({ ...state, ...kept }) : sentence(state, values);
 }
 
-function say() {
-  sayPlace.replaceChildren(...words().map(([text, bold]) => (bold ? node("b", "", text) : text)));
+function say(parts) {
+  sayPlace.replaceChildren(...parts.map(([text, bold]) => (bold ? node("b", "", text) : text)));
   const note = part("note");
   note.hidden = shared.trims();
   note.textContent = note.hidden
@@ -217,12 +223,11 @@ function redraw() {
   const { mode, values, beside } = shown;
   const both = beside ? [values, beside] : [values];
   const range = rangeOf(mode, state.fitted, both.flatMap(({ cells }) => cells), both.flatMap(({ solid }) => solid));
-  const failed = (error) => console.error(error);
-  picture.draw(state.map, shown, range).catch(failed);
-  if (beside) compare.pair(true).draw(state.map, { mode, values: beside }, range).catch(failed);
+  picture.draw(state.map, shown, range);
+  if (beside) compare.pair(true).draw(state.map, { mode, values: beside }, range);
   compare.show();
   scrubber.mark();
-  say();
+  say(words(values));
   cursor.mark();
   editor.mark();
   editor.show();

@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import gradio as gr
-import plotly
 
 from components import wording
 from components.interference.inspecting import SAMPLES, MapState
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from components.tuning.editing import Draft
 
 HERE = Path(__file__).parent
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 # One scope: what the earlier files define, the later ones use. The drill-down shares the first.
 SHARED = (
@@ -43,13 +40,13 @@ SHARED = (
 SCRIPTS = (
     *SHARED,
     "interference/map_scale.js",
-    "interference/map_plotly.js",
     "interference/map_picture.js",
     "interference/map_compare.js",
     "interference/map_cursor.js",
     "interference/map_editor.js",
     "interference/map_scrubber.js",
     "interference/map_table.js",
+    "interference/map_figure.js",
     "interference/map_export.js",
     "interference/conflict_map.js",
 )
@@ -71,13 +68,11 @@ class ConflictMap(gr.HTML):
     """
 
     def __init__(self, own: str = "", **settings: Any) -> None:
-        gr.set_static_paths([PLOTLY])
         super().__init__(
             value={"state": "empty"},
             html_template=(HERE / "conflict_map.html").read_text(encoding="utf-8"),
             js_on_load=script(*SCRIPTS),
             apply_default_css=False,
-            plotly=f"gradio_api/file={quote(str(PLOTLY))}",
             methods={name: method.title for name, method in METHODS.items()},
             trimming=_trimming(),
             own=own,

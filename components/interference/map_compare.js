@@ -63,15 +63,14 @@ function comparedWords({ map, mode, share, own, kept }, number) {
 }
 
 // The sentence for B − A.
-function comparedSentence(state) {
+function comparedSentence(state, values = looked({ ...state, view: "difference" }).values) {
   const { map, mode, share, own, kept } = state;
   const { rate, unit, part, whole, family } = MEASURES[mode];
   const looks = [lookAt(kept.map, "all", 0, kept.share, kept.own), lookAt(map, "all", 0, share, own)];
   const [a, b] = looks.map(({ counts }) => rate(counts));
   const [rangeA, rangeB] = looks.map(({ counts }) => (part ? rangeText(shareRange(counts, part, whole), 1) : ""));
   if (a === null || b === null) return [["There is nothing to compare: in one of the two no weights meet."]];
-  const { rows } = looked({ ...state, view: "difference" }).values;
-  const known = rows.map((value, row) => ({ value, row })).filter(({ value }) => value !== null);
+  const known = values.rows.map((value, row) => ({ value, row })).filter(({ value }) => value !== null);
   const most = known.sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];
   const what = { touched: "the touched share", lost: "the outvoted share", kept: "what is kept", moved: "the models’ size" }[family] ?? "conflict";
   const parts = [[`From A to B ${what} goes from `], [percent(a, 1), true], [rangeA], [" to "], [percent(b, 1), true], [rangeB]];
@@ -81,6 +80,14 @@ function comparedSentence(state) {
   }
   return parts;
 }
+
+// What decides a picture, in words.
+const settingFacts = ({ map, share, own }) => [
+  `density ${density(share)}`,
+  ...(own.density.size ? [`${counted(own.density.size, "cell")} aside`] : []),
+  ...map.settings,
+  ...(map.sampled ? [`sampled: ${finely(map.sampled.read / map.sampled.of)} of the weights read, ranges hold the true value 95 times in 100`] : []),
+];
 
 function makeCompare(root) {
   const bar = root.querySelector(".tb-map-compare");
@@ -104,19 +111,13 @@ function makeCompare(root) {
     shared.change({ kept: { map, share, own }, view });
   }
 
-  const facts = ({ map, share, own }) => [
-    `density ${density(share)}`,
-    ...(own.density.size ? [`${counted(own.density.size, "cell")} aside`] : []),
-    ...map.settings,
-  ];
-
   function show() {
     const { kept, map } = state;
     bar.hidden = !kept || !map;
     root.querySelector(".tb-map-begin").hidden = kept !== null;
     if (bar.hidden) return;
     showView();
-    const [a, b] = [facts(kept), facts(state)];
+    const [a, b] = [settingFacts(kept), settingFacts(state)];
     const told = (mine, others) => mine.filter((fact, place) => place === 0 || !others.includes(fact)).join(" · ");
     part("a").textContent = told(a, b);
     part("b").textContent = told(b, a);
@@ -132,7 +133,6 @@ function makeCompare(root) {
       const copy = root.querySelector(".tb-map-drawn").cloneNode(true);
       copy.setAttribute("aria-hidden", "true");
       copy.querySelectorAll(".tb-map-grid, .tb-map-chosen, .tb-map-outlines, .tb-map-corners, defs").forEach((one) => one.remove());
-      copy.querySelector(".tb-map-plot").replaceChildren();
       side.append(copy);
       place.append(side);
       other = { side, picture: makePicture(side, () => {}) };

@@ -17,7 +17,7 @@ function makeCursor(root, picture) {
   grid.setAttribute("aria-activedescendant", cursor.id);
 
   function put(box, number) {
-    const { x, y, width, height } = picture.boxOf(state.map, number);
+    const { x, y, width, height } = picture.boxOf(number);
     box.style.transform = `translate(${x}px, ${y}px)`;
     box.style.width = `${width}px`;
     box.style.height = `${height}px`;
@@ -119,11 +119,11 @@ function makeCursor(root, picture) {
     const x = event.clientX - outer.x;
     const y = event.clientY - outer.y;
     for (const number of picture.blocks.keys()) {
-      const box = picture.boxOf(map, number);
+      const box = picture.boxOf(number);
       if (x >= box.x && x < box.x + box.width && y >= box.y - 20 && y < box.y + box.height + 20) return { cell: number, line: [] };
     }
     if (!geometry.rows) return { cell: -1, line: [] };
-    const top = root.querySelector(".tb-map-plot").getBoundingClientRect().y - outer.y;
+    const { top } = picture;
     const row = Math.floor((y - top) / geometry.rowHeight);
     const column = Math.floor((x - geometry.left) / geometry.columnWidth);
     const inRows = row >= 0 && row < geometry.rows;
@@ -139,7 +139,7 @@ function makeCursor(root, picture) {
     const [left, right] = [from.clientX, to.clientX].sort((a, b) => a - b).map((x) => x - outer.x);
     const [top, bottom] = [from.clientY, to.clientY].sort((a, b) => a - b).map((y) => y - outer.y);
     return state.map.cells.flatMap((_, number) => {
-      const box = picture.boxOf(state.map, number);
+      const box = picture.boxOf(number);
       return box.x < right && box.x + box.width > left && box.y < bottom && box.y + box.height > top ? [number] : [];
     });
   }

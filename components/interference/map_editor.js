@@ -1,6 +1,15 @@
 // Editing on the map: marks around the cells that are selected, corners on those that have settings of their own, and
 // the bar that sets density and weights for the selected ones.
 
+// Cells for which the recipe says something of their own.
+const ownCells = ({ density, weight }) => [...new Set([...density.keys(), ...weight.keys()])];
+
+// The mark in the corner of such a cell.
+function cornerOf({ x, y, width, height }) {
+  const size = Math.min(10, height / 2, width / 2);
+  return `M${x + width - 1 - size} ${y + 1}h${size}v${size}Z`;
+}
+
 function makeEditor(root, picture) {
   const bar = root.querySelector(".tb-map-edit");
   const marks = root.querySelector(".tb-map-marks");
@@ -87,7 +96,7 @@ function makeEditor(root, picture) {
   }
 
   function box(number) {
-    const { x, y, width, height } = picture.boxOf(state.map, number);
+    const { x, y, width, height } = picture.boxOf(number);
     return { left: x, top: y, right: x + width, bottom: y + height };
   }
 
@@ -101,13 +110,9 @@ function makeEditor(root, picture) {
       d += `M${left + 1.5} ${top + 1.5}H${right - 1.5}V${bottom - 1.5}H${left + 1.5}Z`;
     }
     outlines.forEach((path) => path.setAttribute("d", d));
-    d = "";
-    for (const number of new Set([...own.density.keys(), ...own.weight.keys()])) {
-      const { right, top, bottom, left } = box(number);
-      const size = Math.min(10, (bottom - top) / 2, (right - left) / 2);
-      d += `M${right - 1 - size} ${top + 1}h${size}v${size}Z`;
-    }
-    corners.setAttribute("d", d);
+    const single = ownCells(own);
+    corners.setAttribute("d", single.map((number) => cornerOf(picture.boxOf(number))).join(""));
+    root.querySelector(".tb-map-own-key").hidden = !single.length;
   }
 
   return { show, mark };

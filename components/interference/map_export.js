@@ -1,6 +1,4 @@
-// The map to keep: PNG and SVG of the whole picture with its labels and legend, CSV of every number at this density.
-
-const EXPORT_WIDTH = 1100;
+// The map to keep: PNG and SVG of what is shown, CSV of every number at this density, of both settings where two are compared.
 
 // A spreadsheet runs a field that starts like a formula: names are strangers' text.
 function csvField(text) {
@@ -8,139 +6,54 @@ function csvField(text) {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-function csvOf(map, share) {
-  const lines = [["layer", "module", "weights", "density", ...MAP_CURVES, "conflict_of_contested", "chance"]];
-  if (map.off) lines[0].push("weights_read", ...MAP_CURVES.flatMap((name) => [`${name}_low`, `${name}_high`]), "conflict_low", "conflict_high");
-  const parts = map.byModel ? (map.byModel.elections ? ["moved", "outvoted", "wins"] : ["moved"]) : [];
-  lines[0].push(...parts.flatMap((part) => map.models.map(({ name }) => csvField(`${name} ${part}`))));
-  map.cells.forEach((cell, number) => {
-    const { counts, chance } = lookAt(map, "cell", number, share);
-    lines.push([
-      csvField(cell.row < 0 ? "" : map.rows[cell.row].title),
-      csvField(cell.label),
-      cell.numel,
-      Math.round(shareOfCell(number, share) * 1e4) / 1e4,
-      ...MAP_CURVES.map((name) => Math.round(counts[name])),
-      rateOf(counts)?.toFixed(6) ?? "",
-      rateOf(chance)?.toFixed(6) ?? "",
-    ]);
-    if (map.byModel) {
-      const by = counts.by();
-      const shares = { moved: by.energy.map((energy) => (by.base > 0 ? Math.sqrt(energy / by.base) : null)) };
-      if (map.byModel.elections) {
-        shares.outvoted = ratios(by.lost, by.mass);
-        shares.wins = winsOf(by) ?? map.models.map(() => null);
-      }
-      lines.at(-1).push(...parts.flatMap((part) => shares[part].map((value) => value?.toFixed(6) ?? "")));
+// The numbers of one cell at one setting: { column: number or null }. Every cell of a map has the same columns.
+function csvNumbers(map, number, share, own) {
+  const { counts, chance } = lookAt(map, "cell", number, share, own);
+  const found = { density: shareOfCell(number, share, own) };
+  for (const name of MAP_CURVES) found[name] = Math.round(counts[name]);
+  Object.assign(found, { conflict_of_contested: rateOf(counts), chance: rateOf(chance) });
+  if (map.off) {
+    found.weights_read = map.cells[number].sampled;
+    for (const name of MAP_CURVES) {
+      found[`${name}_low`] = Math.round(counts[name] - counts.off[name][0]);
+      found[`${name}_high`] = Math.round(counts[name] + counts.off[name][1]);
     }
-    if (!map.off) return;
-    const ends = MAP_CURVES.flatMap((name) => [counts[name] - counts.off[name][0], counts[name] + counts.off[name][1]]);
-    const rate = rateOf(counts);
-    const range = shareRange(counts, "conflicted", "contested") ?? [rate, rate];
-    lines.at(-1).push(cell.sampled, ...ends.map(Math.round), ...range.map((end) => end?.toFixed(6) ?? ""));
-  });
-  return `${lines.map((line) => line.join(",")).join("\r\n")}\r\n`;
-}
-
-// The whole picture as one figure: strips and layers are rows of the same heatmap, with their labels as axis and text.
-function figureOf(map, state, said, style) {
-  const { mode, values } = looked(state);
-  const { fitted } = state;
-  const range = rangeOf(mode, fitted, values.cells, values.solid);
-  const stops = stopsOf(mode, map);
-  const ink = style.getPropertyValue("--tb-ink").trim();
-  const soft = style.getPropertyValue("--tb-soft").trim();
-  const { diverging, label, unit, models } = MEASURES[mode];
-  const words = said.map(([text]) => text).join("");
-  const rowHeight = map.rows.length > 40 ? 9 : 26;
-  const strips = [["before", map.before], ["after", map.after]].filter(([, cells]) => cells.length);
-  const stripHeight = 58;
-  const inside = map.rows.length * rowHeight;
-  const head = 96;
-  const turned = map.columns.length > 12;
-  const labels = map.rows.length ? (turned ? 92 : 30) : 0;
-  const total = head + labels + inside + strips.length * stripHeight + 20;
-  const room = (from, size) => [1 - (from + size - head) / (total - head - 20), 1 - (from - head) / (total - head - 20)];
-  const data = [];
-  const layout = {
-    width: EXPORT_WIDTH, height: total, margin: { l: 110, r: 110, t: head, b: 20 },
-    paper_bgcolor: style.getPropertyValue("--tb-panel").trim(), plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: "IBM Plex Sans, DejaVu Sans, sans-serif", size: 12, color: soft },
-    title: {
-      text: `<b>${plain(label)}</b><br><span style="font-size:13px">${plain(broken(words, 150)).replaceAll("\n", "<br>")}</span>`,
-      x: 0, xref: "container", xanchor: "left", pad: { l: 24, t: 20 }, y: 1, yanchor: "top", font: { size: 16, color: ink },
-    },
-  };
-  const heat = (z, axis, more) => ({
-    type: "heatmap", z, zmin: range[0], zmax: range[1], colorscale: stops, xgap: 2, ygap: rowHeight > 12 ? 2 : 0,
-    showscale: false, xaxis: `x${axis}`, yaxis: `y${axis}`, ...more,
-  });
-  let next = head;
-  const addStrip = (side, cells, number) => {
-    layout[`xaxis${number}`] = {
-      domain: [0, 1], anchor: `y${number}`, showgrid: false, zeroline: false, side: side === "before" ? "top" : "bottom",
-      tickvals: cells.map((_, place) => place), ticktext: cells.map((one) => plain(cut(one.label, Math.floor(130 / cells.length)))),
-    };
-    const [low, high] = room(next, stripHeight);
-    const pad = 30 / (total - head - 20);
-    layout[`yaxis${number}`] = {
-      domain: side === "before" ? [low + pad / 3, high - pad / 1.5] : [low + pad, high - pad / 3],
-      anchor: `x${number}`, showgrid: false, zeroline: false, tickvals: [0], ticktext: [side],
-    };
-    data.push(heat([cells.map(({ cell }) => values.cells[cell])], number));
-    next += stripHeight;
-  };
-  if (map.before.length) addStrip("before", map.before, 2);
-  if (map.rows.length) {
-    next += labels;
-    layout.xaxis = {
-      domain: [0, 1], side: "top", showgrid: false, zeroline: false, tickvals: map.columns.map((_, place) => place),
-      ticktext: map.columns.map((column) => plain(cut(column.label, 22))), tickangle: turned ? -55 : 0,
-    };
-    layout.yaxis = {
-      domain: room(next, inside), showgrid: false, zeroline: false, range: [map.rows.length - 0.5, -0.5],
-      tickvals: map.rows.map((_, place) => place).filter((place) => rowHeight > 12 || place % 4 === 0),
-      ticktext: map.rows.filter((_, place) => rowHeight > 12 || place % 4 === 0).map((row) => plain(row.label)),
-    };
-    const z = map.rows.map((row, at) =>
-      map.columns.map((column, place) => {
-        const cell = map.grid[at * map.columns.length + place];
-        return cell < 0 ? null : values.cells[cell];
-      }),
-    );
-    data.push(heat(z, "", {}));
-    next += inside;
+    [found.conflict_low, found.conflict_high] = shareRange(counts, "conflicted", "contested") ?? [rateOf(counts), rateOf(counts)];
   }
-  if (map.after.length) addStrip("after", map.after, 3);
-  if (!data.length) return null;
-  for (const [name, axis] of Object.entries(layout)) if (/^[xy]axis/.test(name)) axis.ticks = "";
-  Object.assign(data[0], {
-    showscale: true,
-    colorbar: {
-      title: { text: models ? "" : `${diverging ? "points" : "%"} ${plain(unit)}`, side: "right", font: { size: 11 } }, thickness: 12, outlinewidth: 0,
-      tickformat: "",
-      ...(models
-        ? { tickvals: map.models.map((_, model) => model + 0.5), ticktext: map.models.map(({ name }) => plain(cut(name, 12))) }
-        : { tickvals: ticksOf(range), ticktext: ticksOf(range).map((tick) => (diverging ? points(tick, 1) : (100 * tick).toFixed(1))) }),
-    },
-  });
-  return { data, layout };
+  if (!map.byModel) return found;
+  const by = counts.by();
+  const each = (part, values) => map.models.forEach(({ name }, model) => (found[`${name} ${part}`] = values[model]));
+  each("moved", by.energy.map((energy) => (by.base > 0 ? Math.sqrt(energy / by.base) : null)));
+  if (map.byModel.elections) {
+    each("outvoted", ratios(by.lost, by.mass));
+    each("wins", winsOf(by) ?? map.models.map(() => null));
+  }
+  return found;
 }
 
-const ticksOf = ([low, high]) => [0, 0.25, 0.5, 0.75, 1].map((part) => low + part * (high - low));
-const cut = (text, most) => (text.length > most ? `${text.slice(0, Math.max(most - 1, 1))}…` : text);
+const csvNumber = (value) => (value === null || value === undefined ? "" : Number.isInteger(value) ? value : Number(value.toFixed(6)));
 
-function broken(text, most) {
-  let line = 0;
-  return text
-    .split(" ")
-    .map((word) => {
-      line += word.length + 1;
-      if (line <= most) return word;
-      line = word.length + 1;
-      return `\n${word}`;
-    })
-    .join(" ");
+// One line per cell; while A is kept, its numbers and B's beside each other, and their differences.
+function csvOf({ map, share, own, kept }) {
+  const places = kept && new Map(kept.map.cells.map((cell, number) => [cell.key, number]));
+  const lines = map.cells.map((cell, number) => {
+    const place = { layer: cell.row < 0 ? "" : map.rows[cell.row].title, module: cell.label, weights: cell.numel };
+    const now = csvNumbers(map, number, share, own);
+    if (!kept) return { ...place, ...now };
+    const other = places.get(cell.key);
+    const then = other === undefined ? {} : csvNumbers(kept.map, other, kept.share, kept.own);
+    const named = (word, numbers) => Object.fromEntries(Object.entries(numbers).map(([name, value]) => [`${word} ${name}`, value]));
+    const apart = {};
+    for (const [name, value] of Object.entries(now)) {
+      if (/_(low|high)$|_read$/.test(name)) continue; // ends of intervals do not subtract
+      const before = then[name] ?? null;
+      apart[name] = value === null || before === null ? null : value - before;
+    }
+    return { ...place, ...named("A", then), ...named("B", now), ...named("B - A", apart) };
+  });
+  const names = [...new Set(lines.flatMap((line) => Object.keys(line)))];
+  const field = (value) => (typeof value === "string" ? csvField(value) : csvNumber(value));
+  return [names.map(csvField), ...lines.map((line) => names.map((name) => field(line[name])))].map((line) => `${line.join(",")}\r\n`).join("");
 }
 
 // `spoken`: the sentence above the map; `compare`: keeps what is shown to compare it.
@@ -148,27 +61,38 @@ function makeExports(root, table, spoken, compare) {
   const place = root.querySelector(".tb-map-keep");
   const { state } = shared;
 
-  function save(href, ending) {
+  function save(blob, ending) {
     const link = node("a");
-    link.href = href;
+    link.href = URL.createObjectURL(blob);
     link.download = `tiebreak-${state.mode.replaceAll(" ", "-")}-${String(shared.percent()).replace(".", "_")}.${ending}`;
     link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  // What decides the picture, by the name it has on the page.
+  function settings() {
+    const { kept, view } = state;
+    const said = (what) => settingFacts(what).join(" · ");
+    if (!kept) return [["", titled(said(state))]];
+    return [["A", said(kept)], ["B", said(state)]].filter(([name]) => view.length > 1 || name.toLowerCase() === view);
+  }
+
+  function heading({ mode }) {
+    const { label, unit } = MEASURES[state.mode];
+    if (mode !== state.mode) return `${label}, B − A`;
+    return unit ? `${label}: share ${unit}` : label;
   }
 
   async function image(format) {
     if (!state.map) return;
-    const Plotly = await window.tiebreakPlotly;
-    const figure = figureOf(state.map, state, spoken(), getComputedStyle(root));
-    if (!figure) return;
-    const { width, height } = figure.layout;
-    save(await Plotly.toImage({ ...figure, config: PLOTLY_CONFIG }, { format, width, height, scale: 2 }), format);
+    const shown = [...root.querySelectorAll(".tb-map-plot")].map((plot) => plot.shown);
+    const said = { heading: heading(shown[0]), words: spoken(), settings: settings(), corners: ownCells(state.own) };
+    const figure = figureOf(shown, said, getComputedStyle(root));
+    save(format === "svg" ? svgOf(figure) : await pngOf(figure), format);
   }
 
   function csv() {
-    if (!state.map) return;
-    const href = URL.createObjectURL(new Blob([csvOf(state.map, state.share)], { type: "text/csv" }));
-    save(href, "csv");
-    setTimeout(() => URL.revokeObjectURL(href), 10_000);
+    if (state.map) save(new Blob([csvOf(state)], { type: "text/csv" }), "csv");
   }
 
   function button(text, title, act) {

@@ -95,7 +95,7 @@ Object.assign(MEASURES, {
   lost: { family: "lost", label: "Outvoted", unit: "of the surviving mass", whole: "numel", of: lostShare, rate: lostShare },
   kept: { family: "kept", label: "Kept", unit: "of all changes", whole: "numel", of: keptShare, rate: keptShare },
   moved: { family: "moved", label: "Size", unit: "of the base’s norm", whole: "numel", of: movedShare, rate: movedShare },
-  winner: { family: "winner", label: "Winner", unit: "", whole: "numel", of: winner, rate: lostShare, models: true },
+  winner: { family: "winner", label: "Winner", unit: "", whole: "numel", of: winner, rate: lostShare, curve: "outvoted", models: true },
 });
 Object.assign(FAMILIES, {
   lost: {

@@ -111,11 +111,20 @@ def brief_names(spelled: Sequence[str]) -> list[str]:
     return brief if all(brief) else short
 
 
+def letters_of(names: Sequence[str]) -> list[str]:
+    """One letter or number per model, all different: the first of its name that no earlier one has."""
+    found: list[str] = []
+    for number, name in enumerate(names, start=1):
+        own = (letter for letter in name.upper() if letter.isalnum() and letter not in found)
+        found.append(next(own, str(number)))
+    return found
+
+
 def _models(report: InterferenceReport, names: Sequence[str]) -> list[dict[str, str]]:
     colours = model_colours(report.models)
     return [
-        {"name": name, "spelled": spelled, "colour": colours[spelled]}
-        for name, spelled in zip(names, report.models, strict=True)
+        {"name": name, "spelled": spelled, "colour": colours[spelled], "letter": letter}
+        for name, spelled, letter in zip(names, report.models, letters_of(names), strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-// The picture itself: heatmap by Plotly, with labels, strips and layer means around it, all placed by `geometryOf`.
+// The picture itself: cells on a canvas, with labels, strips and layer means around them, all placed by `geometryOf`.
 
 const measuring = document.createElement("canvas").getContext("2d");
 
@@ -58,14 +58,50 @@ function mapValues(map, mode, share, own) {
   };
 }
 
+// Cells whose interval takes half of the colours: their colour says little.
+function poorlyKnown(ranges, [low, high]) {
+  return ranges.flatMap((range, number) => (range && range[1] - range[0] >= (high - low) / 2 ? [number] : []));
+}
+
+// The bars of the layers' means: how long the colours' whole range is, how thick, and whether numbers stand beside them.
+function barOf({ rowHeight, means, narrow }) {
+  const withNumbers = rowHeight >= 13 && !narrow;
+  return { length: means - (withNumbers ? 50 : 0), thick: Math.min(6, Math.max(2, rowHeight - 2)), withNumbers };
+}
+
+// The part of such a bar that a mean takes; none where there is no amount to show.
+function barIn(value, [low, high], mode) {
+  const { diverging, models } = MEASURES[mode];
+  if (value === null || models) return null;
+  const part = (at) => Math.min(Math.max((at - low) / (high - low), 0), 1);
+  const [zero, end] = [diverging ? part(0) : 0, part(value)];
+  return { from: Math.min(zero, end), size: Math.abs(end - zero) };
+}
+
+// The mean of a layer, as short as the column beside the map asks for; `high`: end of the colours.
+function meanText(map, mode, value, range, high) {
+  const { models, diverging } = MEASURES[mode];
+  if (value === null) return "–";
+  if (models) return cut(map.models[Math.floor(value)].name, 6);
+  const half = range ? 50 * (range[1] - range[0]) : 0;
+  const off = half ? ` ±${half.toFixed(half < 0.5 ? 1 : 0)}` : "";
+  if (diverging) return `${points(value, off ? 0 : 1)}${off}`;
+  return off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.1 ? 1 : 0);
+}
+
+// Colours alone do not tell models apart for everybody: cells say by a letter which one they mean.
+const LETTER = 11; // pixels
+const fitsLetter = (width, height) => width >= 16 && height >= 15;
+const letterIn = (map, mode, value) => (MEASURES[mode].models ? map.models[Math.floor(value)].letter : "");
+
 function makePicture(root, legend) {
   const part = (name) => root.querySelector(`.tb-map-${name}`);
   const [drawnArea, columnsRow, rowsColumn, plot] = ["drawn", "columns", "rows", "plot"].map(part);
   const [meansSvg, tracks, bars, shares] = ["means", "tracks", "bars", "shares"].map(part);
   const strips = [...drawnArea.querySelectorAll(".tb-map-strip")];
-  const picture = { geometry: null, blocks: new Map(), ready: false };
+  const picture = { geometry: null, blocks: new Map() };
   let numbers = [];
-  let shownScale = "";
+  let boxes = []; // of every cell: reading them from the page for every frame would lay it out anew each time
 
   function placeLabels(map, geometry) {
     columnsRow.style.height = `${geometry.columnsHeight}px`;
@@ -116,11 +152,8 @@ function makePicture(root, legend) {
   }
 
   function placeMeans(geometry) {
-    const { rows, rowHeight, plotHeight, means } = geometry;
-    const withNumbers = rowHeight >= 13 && !geometry.narrow;
-    const length = means - (withNumbers ? 50 : 0);
-    const thick = Math.min(6, Math.max(2, rowHeight - 2));
-    picture.bar = { length, thick, withNumbers };
+    const { rows, rowHeight, plotHeight } = geometry;
+    const { length, thick, withNumbers } = barOf(geometry);
     meansSvg.style.left = `${geometry.left + geometry.plotWidth + 10}px`;
     meansSvg.setAttribute("width", length);
     meansSvg.setAttribute("height", plotHeight);
@@ -150,51 +183,53 @@ function makePicture(root, legend) {
     placeStrips(map, geometry);
     part("middle").style.height = `${geometry.plotHeight}px`;
     plot.style.left = `${geometry.left}px`;
+    plot.style.width = `${geometry.plotWidth}px`;
+    plot.style.height = `${geometry.plotHeight}px`;
     placeMeans(geometry);
-    picture.ready = false;
-    shownScale = "";
+    boxes = measured(map);
     return true;
   };
 
-  // Where a cell stands inside the drawn area: {x, y, width, height}.
-  picture.boxOf = (map, number) => {
-    const cell = map.cells[number];
-    const { geometry } = picture;
+  function measured(map) {
+    const { left, columnWidth, rowHeight } = picture.geometry;
     const outer = drawnArea.getBoundingClientRect();
-    if (cell.row < 0) {
-      const box = picture.blocks.get(number).getBoundingClientRect();
-      return { x: box.x - outer.x, y: box.y - outer.y, width: box.width, height: box.height };
-    }
-    const top = plot.getBoundingClientRect().y - outer.y;
-    return {
-      x: geometry.left + cell.column * geometry.columnWidth,
-      y: top + cell.row * geometry.rowHeight,
-      width: geometry.columnWidth,
-      height: geometry.rowHeight,
-    };
-  };
+    picture.top = plot.getBoundingClientRect().y - outer.y;
+    return map.cells.map((cell, number) => {
+      if (cell.row < 0) {
+        const { x, y, width, height } = picture.blocks.get(number).getBoundingClientRect();
+        return { x: x - outer.x, y: y - outer.y, width, height };
+      }
+      return { x: left + cell.column * columnWidth, y: picture.top + cell.row * rowHeight, width: columnWidth, height: rowHeight };
+    });
+  }
+
+  // Where a cell stands inside the drawn area: {x, y, width, height}.
+  picture.boxOf = (number) => boxes[number];
 
   // Draws what `looked` gives, in the colours of `range`.
-  picture.draw = async (map, { mode, values }, range) => {
+  picture.draw = (map, { mode, values }, range) => {
     if (!picture.geometry) return;
     const stops = stopsOf(mode, map);
+    const shade = shaded(stops, range);
+    plot.shown = { map, mode, values, range, stops }; // what an export holds too
     legend(mode, range, stops, values.cells);
     for (const [cell, block] of picture.blocks) {
       const value = values.cells[cell];
       block.dataset.empty = value === null;
-      block.style.background = value === null ? "" : colourAt(stops, (value - range[0]) / (range[1] - range[0]));
+      block.style.background = value === null ? "" : shade(value);
+      const letter = value === null ? "" : letterIn(map, mode, value);
+      if (block.textContent !== letter) block.textContent = letter;
+      block.style.color = letter && legible(shade(value));
     }
     drawMeans(values, range, mode);
-    hatch(map, values.ranges, range);
-    if (map.rows.length) await drawHeat(map, values, range, stops);
+    hatch(values.ranges, range);
+    drawCells(map, mode, values, shade);
   };
 
-  // Cells whose interval takes half of the colours: their colour says little.
-  function hatch(map, ranges, [low, high]) {
+  function hatch(ranges, range) {
     let d = "";
-    for (const [number, range] of ranges.entries()) {
-      if (!range || range[1] - range[0] < (high - low) / 2) continue;
-      const { x, y, width, height } = picture.boxOf(map, number);
+    for (const number of poorlyKnown(ranges, range)) {
+      const { x, y, width, height } = picture.boxOf(number);
       d += `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}Z`;
     }
     part("hatched").setAttribute("d", d);
@@ -202,68 +237,53 @@ function makePicture(root, legend) {
     if (key) key.hidden = d === "";
   }
 
-  function drawMeans(values, [low, high], mode) {
-    const { length, withNumbers } = picture.bar;
+  function drawMeans(values, range, mode) {
     const { rowHeight } = picture.geometry;
-    const { diverging, models } = MEASURES[mode];
-    const part = (value) => Math.min(Math.max((value - low) / (high - low), 0), 1);
-    const zero = diverging ? part(0) : 0;
+    const { length, withNumbers } = barOf(picture.geometry);
     let d = "";
     values.rows.forEach((value, row) => {
-      if (value !== null && !models) {
-        const end = part(value);
-        const from = Math.min(zero, end) * length;
-        const size = Math.max(Math.abs(end - zero) * length, 1);
-        d += `M${from.toFixed(1)} ${((row + 0.5) * rowHeight).toFixed(1)}h${size.toFixed(1)}`;
+      const bar = barIn(value, range, mode);
+      if (bar) {
+        const size = Math.max(bar.size * length, 1);
+        d += `M${(bar.from * length).toFixed(1)} ${((row + 0.5) * rowHeight).toFixed(1)}h${size.toFixed(1)}`;
       }
       if (!withNumbers) return;
-      const half = values.rowRanges[row] ? 50 * (values.rowRanges[row][1] - values.rowRanges[row][0]) : 0;
-      const off = half ? ` ±${half.toFixed(half < 0.5 ? 1 : 0)}` : "";
-      const text = models && value !== null ? cut(shared.state.map.models[Math.floor(value)].name, 6) : value === null ? "–" : diverging ? `${points(value, off ? 0 : 1)}${off}` : off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.1 ? 1 : 0);
+      const text = meanText(plot.shown.map, mode, value, values.rowRanges[row], range[1]);
       if (numbers[row].textContent !== text) numbers[row].textContent = text;
     });
     bars.setAttribute("d", d);
   }
 
-  async function drawHeat(map, values, range, stops) {
-    const { columns, rows } = picture.geometry;
-    const z = Array.from({ length: rows }, (_, row) =>
-      Array.from({ length: columns }, (_, column) => {
+  // In whole pixels of the screen, so that no edge is blurred.
+  function drawCells(map, mode, values, shade) {
+    const { columns, rows, columnWidth, rowHeight, gap, plotWidth, plotHeight } = picture.geometry;
+    const scale = devicePixelRatio;
+    const [width, height] = [plotWidth, plotHeight].map((size) => Math.round(size * scale));
+    if (plot.width !== width) plot.width = width;
+    if (plot.height !== height) plot.height = height;
+    const pen = plot.getContext("2d");
+    pen.clearRect(0, 0, width, height);
+    if (!rows) return;
+    const lettered = MEASURES[mode].models && fitsLetter(columnWidth, rowHeight);
+    pen.font = `700 ${LETTER * scale}px ${getComputedStyle(root).getPropertyValue("--tb-font")}`;
+    pen.textAlign = "center";
+    pen.textBaseline = "middle";
+    const edge = (place, size, most) => Math.min(Math.round(place * size * scale), most);
+    const between = Math.round(gap * scale);
+    for (let row = 0; row < rows; row++) {
+      const [top, bottom] = [edge(row, rowHeight, height), edge(row + 1, rowHeight, height) - between];
+      for (let column = 0; column < columns; column++) {
         const cell = map.grid[row * columns + column];
-        return cell < 0 ? null : values.cells[cell];
-      }),
-    );
-    const scale = `${range} ${stops}`;
-    const Plotly = window.Plotly ?? (await window.tiebreakPlotly);
-    if (!picture.ready) {
-      picture.ready = true;
-      shownScale = scale;
-      return Plotly.react(plot, [heatTrace(z, range, stops)], heatLayout(), PLOTLY_CONFIG);
+        const value = cell < 0 ? null : values.cells[cell];
+        if (value === null) continue;
+        const [left, right] = [edge(column, columnWidth, width), edge(column + 1, columnWidth, width) - between];
+        pen.fillStyle = shade(value);
+        pen.fillRect(left, top, right - left, bottom - top);
+        if (!lettered) continue;
+        pen.fillStyle = legible(shade(value));
+        pen.fillText(letterIn(map, mode, value), (left + right) / 2, (top + bottom) / 2);
+      }
     }
-    const update = { z: [z] };
-    if (scale !== shownScale) {
-      Object.assign(update, { zmin: range[0], zmax: range[1], colorscale: [stops] });
-      shownScale = scale;
-    }
-    return Plotly.restyle(plot, update, [0]);
-  }
-
-  function heatTrace(z, range, stops) {
-    const { gap } = picture.geometry;
-    return {
-      type: "heatmap", z, zmin: range[0], zmax: range[1], colorscale: stops, xgap: gap, ygap: gap,
-      showscale: false, hoverinfo: "skip", zsmooth: false,
-    };
-  }
-
-  function heatLayout() {
-    const { plotWidth, plotHeight, rows, columns } = picture.geometry;
-    const axis = { visible: false, fixedrange: true };
-    return {
-      width: Math.round(plotWidth), height: plotHeight, margin: { l: 0, r: 0, t: 0, b: 0 },
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      xaxis: { ...axis, range: [-0.5, columns - 0.5] }, yaxis: { ...axis, range: [rows - 0.5, -0.5] },
-    };
   }
   return picture;
 }

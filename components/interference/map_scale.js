@@ -10,7 +10,7 @@ const isDark = () => document.body.classList.contains("dark");
 
 const evenly = (colours) => colours.map((colour, place) => [place / (colours.length - 1), colour]);
 
-// [position, colour] pairs from 0 to 1, as Plotly takes them.
+// [position, colour] pairs from 0 to 1.
 function stopsOf(mode, map) {
   const { diverging, models } = MEASURES[mode];
   if (models) return modelStops(map);
@@ -20,29 +20,37 @@ function stopsOf(mode, map) {
 // One ramp per model, one after the other: from hardly its colour to all of it.
 function modelStops({ models }) {
   const style = getComputedStyle(document.body);
-  const panel = style.getPropertyValue("--tb-panel").trim();
+  const panel = rgb(style.getPropertyValue("--tb-panel").trim());
   return models.flatMap(({ colour }, model) => {
     const full = style.getPropertyValue(colour).trim();
     return [
-      [model / models.length, mixed(panel, full, 0.2)],
+      [model / models.length, mixed(panel, rgb(full), 0.2)],
       [model + 1 < models.length ? (model + 1) / models.length - 1e-6 : 1, full],
     ];
   });
 }
 
+const rgb = (colour) => [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
+
 function mixed(from, to, part) {
-  const parts = [1, 3, 5].map((place) => {
-    const [a, b] = [from, to].map((colour) => parseInt(colour.slice(place, place + 2), 16));
-    return Math.round(a + part * (b - a));
-  });
-  return `#${parts.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+  return `#${from.map((value, at) => Math.round(value + part * (to[at] - value)).toString(16).padStart(2, "0")).join("")}`;
 }
 
-function colourAt(stops, part) {
-  const at = Math.min(Math.max(part, 0), 1);
-  const next = Math.max(1, stops.findIndex(([position]) => position >= at));
-  const [[low, from], [high, to]] = [stops[next - 1], stops[next]];
-  return mixed(from, to, (at - low) / (high - low));
+// A number → its colour, between the ends of `range`.
+function shaded(stops, [low, high]) {
+  const colours = stops.map(([, colour]) => rgb(colour));
+  return (value) => {
+    const part = Math.min(Math.max((value - low) / (high - low), 0), 1);
+    const next = Math.max(1, stops.findIndex(([position]) => position >= part));
+    const [start, end] = [stops[next - 1][0], stops[next][0]];
+    return mixed(colours[next - 1], colours[next], (part - start) / (end - start));
+  };
+}
+
+// Black or white, whichever can be read on a colour: where both contrast alike, relative luminance is 0.18.
+function legible(colour) {
+  const [r, g, b] = rgb(colour).map((value) => (value / 255) ** 2.2);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
 }
 
 // Rounds outwards to steps of 1, 2 or 5, so that the ends of the scale are numbers one can say and seldom move.
@@ -73,37 +81,47 @@ function rangeOf(mode, fitted, values, solid) {
   return from >= 1 ? [1 - (to - from), 1] : [Math.max(0, from), Math.min(1, to)]; // all may be 100 %
 }
 
-function modelKey({ name, colour }) {
+function modelKey({ name, colour, letter }) {
   const key = node("span", "", name);
-  const dot = node("i", "tb-dot");
-  dot.style.background = `var(${colour})`;
+  const dot = node("i", "tb-dot", letter);
+  const full = getComputedStyle(document.body).getPropertyValue(colour).trim();
+  dot.style.background = full;
+  dot.style.color = legible(full);
   key.prepend(dot);
   return key;
 }
 
+const HATCHED = "hatched: the sample says little";
+const CORNERED = "corner: set for this cell alone";
+
+// The ends of the scale, and what the colours mean.
+function legendWords(mode, [from, to], values) {
+  const span = 100 * (to - from);
+  const digits = span < 0.5 ? 2 : span < 5 ? 1 : 0;
+  const { diverging, unit, beside = unit } = MEASURES[mode];
+  const below = values.some((value) => value !== null && value < from - 1e-9) ? "≤ " : "";
+  const above = values.some((value) => value !== null && value > to + 1e-9) ? "≥ " : "";
+  return {
+    low: below + (diverging ? points(from, digits) : (100 * from).toFixed(digits)),
+    high: above + (diverging ? `${points(to, digits)} points` : percent(to, digits)),
+    words: beside,
+  };
+}
+
 function makeLegend(root) {
-  const [low, ramp, high, place] = [".tb-map-low", ".tb-map-ramp", ".tb-map-high", ".tb-map-unit"].map((name) =>
-    root.querySelector(name),
-  );
-  const last = {};
-  const names = root.querySelector(".tb-map-names");
+  const part = (name) => root.querySelector(`.tb-map-${name}`);
+  const [low, ramp, high, place, names] = ["low", "ramp", "high", "unit", "names"].map(part);
   const ends = [low, ramp, high, place];
-  return (mode, [from, to], stops, values) => {
+  part("hatch-key").textContent = HATCHED;
+  part("own-key").textContent = CORNERED;
+  const last = {};
+  return (mode, range, stops, values) => {
     const { models } = MEASURES[mode];
     names.hidden = !models;
     for (const one of ends) one.hidden = Boolean(models);
     if (models) return names.replaceChildren(...shared.state.map.models.map(modelKey));
-    const span = 100 * (to - from);
-    const digits = span < 0.5 ? 2 : span < 5 ? 1 : 0;
-    const { diverging, unit, beside = unit } = MEASURES[mode];
-    const below = values.some((value) => value !== null && value < from - 1e-9) ? "≤ " : "";
-    const above = values.some((value) => value !== null && value > to + 1e-9) ? "≥ " : "";
-    const said = {
-      low: below + (diverging ? points(from, digits) : (100 * from).toFixed(digits)),
-      high: above + (diverging ? `${points(to, digits)} points` : percent(to, digits)),
-      words: beside,
-      ramp: `linear-gradient(to right, ${stops.map(([, colour]) => colour).join(", ")})`,
-    };
+    const said = legendWords(mode, range, values);
+    said.ramp = `linear-gradient(to right, ${stops.map(([, colour]) => colour).join(", ")})`;
     if (said.low !== last.low) low.textContent = said.low;
     if (said.high !== last.high) high.textContent = said.high;
     if (said.words !== last.words) place.textContent = said.words;

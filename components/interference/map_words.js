@@ -27,6 +27,8 @@ function points(share, digits = 0) {
 
 const density = (share) => percent(share, Math.abs(share * 100 - Math.round(share * 100)) < 1e-6 ? 0 : 1);
 
+const cut = (text, most) => (text.length > most ? `${text.slice(0, Math.max(most - 1, 1))}…` : text);
+
 function titled(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
@@ -114,13 +116,9 @@ function standsOut(map, share) {
 }
 
 // The sentence above the map, as [text, isBold] parts.
-function sentence({ map, mode, share, own: single }) {
+function sentence({ map, mode, share, own: single }, { rows } = mapValues(map, mode, share, single)) {
   const { counts, chance } = lookAt(map, "all", 0, share, single);
-  const { of, family, base, rate, whole } = MEASURES[mode];
-  const rows = map.rows.map((row, number) => {
-    const one = lookAt(map, "row", number, share, single);
-    return of(one.counts, one.chance);
-  });
+  const { family, base, rate, whole } = MEASURES[mode];
   const own = single.density.size;
   const parts =
     own >= map.cells.length

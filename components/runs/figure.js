@@ -1,18 +1,24 @@
 // Draws a Plotly figure made on the server. "var(--name)" in it is looked up in the page's style, so that one
 // figure serves light and dark; it is drawn again when the page changes between them.
 
-const LONGEST_WAIT = 30000; // milliseconds until somebody begins to load plotly.js
 const place = element.querySelector(".tb-figure");
 const failure = element.querySelector(".tb-figure-failure");
+let loaded = null;
 
-// The map's component loads plotly.js, and may come after this one.
-async function plotly() {
-  const until = Date.now() + LONGEST_WAIT;
-  while (!window.Plotly && !window.tiebreakPlotly) {
-    if (Date.now() > until) throw new Error("nothing loads plotly.js");
-    await new Promise((wake) => setTimeout(wake, 50));
-  }
-  return window.Plotly ?? window.tiebreakPlotly;
+// plotly.js, from this server: megabytes, fetched once there is something to draw.
+function plotly() {
+  loaded ??= new Promise((ready, fail) => {
+    const tag = document.createElement("script");
+    tag.src = new URL(props.plotly, document.baseURI).href;
+    tag.async = true;
+    tag.onload = () => ready(window.Plotly);
+    tag.onerror = () => {
+      loaded = null;
+      fail(new Error("plotly.js could not be loaded"));
+    };
+    document.head.append(tag);
+  });
+  return loaded;
 }
 
 function resolved(part, style) {

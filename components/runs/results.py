@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
+import plotly
 
 from components import wording
 from components.colours import BASE, MERGE, model_colours
@@ -25,7 +27,7 @@ from merge_core.jobs import Job
 from merge_core.jobs.retention import kept_words
 from merge_core.recipe import ModelRef, Recipe, read_recipe
 
-HERE = Path(__file__).parent
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 MERGED = "this merge"
 
 _TABLE = """<p class="tb-results-empty tb-quiet"></p>
@@ -51,10 +53,12 @@ class Figure(gr.HTML):
     """A Plotly figure as plain data, drawn by `figure.js` in the page's colours."""
 
     def __init__(self, **settings: Any) -> None:
+        gr.set_static_paths([PLOTLY])
         super().__init__(
             value=None,
             html_template=_FIGURE,
             js_on_load=script("runs/figure.js"),
+            plotly=f"gradio_api/file={quote(str(PLOTLY))}",
             apply_default_css=False,
             **settings,
         )

@@ -9,7 +9,7 @@ DRAWN_WITHIN = 60_000  # milliseconds; the worker starts, compiles and counts
 
 def test_the_page_opens_with_the_demos_map_and_its_slider_answers(page: Page, app_address: str) -> None:
     page.goto(app_address)
-    page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot .main-svg", timeout=DRAWN_WITHIN)
+    page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot:visible", timeout=DRAWN_WITHIN)
     expect(page.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "20")
     before = page.locator(".tb-map-say").inner_text()
     page.locator("#density input[type=range]").focus()
@@ -25,7 +25,7 @@ def test_leaving_a_model_out_and_editing_a_cell_change_the_map_and_come_back(
     page: Page, app_address: str
 ) -> None:
     page.goto(app_address)
-    page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot .main-svg", timeout=DRAWN_WITHIN)
+    page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot:visible", timeout=DRAWN_WITHIN)
     sentence = page.locator(".tb-map-say")
     before = sentence.inner_text()
     eye = page.locator(".tb-eye:visible").first
