@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from merge_core.kernels import disjoint, dtypes, gram, moments, onset, rank, vectors, weighted_sum
+from merge_core.kernels import disjoint, dtypes, gram, meetings, moments, onset, rank, vectors, weighted_sum
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 EVERY_HALF = np.arange(1 << 16, dtype=np.uint16)
@@ -320,3 +320,24 @@ def test_gram_is_its_plain_meaning(models: int, n: int) -> None:
     gram.gram_plain(tau, *expected)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("models", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [0, 1, 3000])
+def test_count_meetings_is_its_plain_meaning(models: int, n: int) -> None:
+    rng = np.random.default_rng(models + n)
+    levels = rng.integers(0, onset.NEVER + 1, (models, n)).astype(np.uint8)
+    levels[rng.random(levels.shape) < 0.3] = onset.NEVER
+    levels[rng.random(levels.shape) < 0.3] = 7  # many alike
+    positive = rng.random(levels.shape) < 0.5
+    block = np.sort(rng.integers(0, 5, n))
+    got, expected = (
+        [
+            np.zeros((kinds, 5, onset.NEVER + 1), np.int64) for kinds in (3, models)
+        ] + [np.zeros((3, models, meetings.BINS), np.int64)]
+        for _ in range(2)
+    )  # fmt: skip
+    meetings.count_meetings(levels, positive, block, *got)
+    meetings.count_meetings_plain(levels, positive, block, *expected)
+    for mine, plain in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(mine, plain)

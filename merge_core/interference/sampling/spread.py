@@ -1,7 +1,12 @@
-"""How far off the estimated counts of a tensor may be: its own blocks' spread, and that of the thresholds."""
+"""How far off the estimated counts of a tensor may be.
+
+Three things are reckoned with: how its own blocks differ, how blocks differ in tensors whose other blocks look alike,
+and how far off the trim's thresholds are where they come from other tensors as well.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +18,10 @@ from merge_core.interference.sampling.intervals import effective, share_interval
 Array = np.ndarray[Any, np.dtype[Any]]
 
 WIDER = 1.25  # variances, and the effects of thresholds, are estimates themselves; found by simulation
+FEW_BLOCKS = 8  # degrees of freedom
+UNSEEN = (
+    3.0  # of N that are alike, up to 3 / N of the rest may be different, 95 times in 100: the rule of three
+)
 
 
 @dataclass(frozen=True)
@@ -41,32 +50,54 @@ def kept_spread(counts: BlockCounts, tensor_share: float, unread: float) -> Kept
     Args:
         counts: of the tensor's sample.
         tensor_share: its entries / those of the scope.
-        unread: share of its blocks that were not read.
+        unread: share of the tensor that was not read.
     """
-    models, _, densities = counts.kept.shape
+    models, blocks, densities = counts.kept.shape
     if unread == 0:
         return KeptSpread(np.zeros((densities, models, models)), np.zeros(densities))
-    found = np.zeros((2, densities, models, models))
-    for kind, values in enumerate(_groupings(counts.kept, counts.blocks)):
-        centred = values - values.mean(axis=1, keepdims=True)
-        groups = values.shape[1]
-        found[kind] = np.einsum("mgd,ngd->dmn", centred, centred) / ((groups - 1) * groups)
-    traces = np.trace(found, axis1=2, axis2=3)
-    covariance = np.where((traces[0] >= traces[1])[:, None, None], found[0], found[1])
+    centred = counts.kept - counts.kept.mean(axis=1, keepdims=True)
+    covariance = np.einsum("mbd,nbd->dmn", centred, centred) / ((blocks - 1) * blocks)
     covariance = covariance * (tensor_share**2 * unread)
     trace = np.trace(covariance, axis1=1, axis2=2)
-    return KeptSpread(covariance, trace**2 / max(1, counts.blocks - 1))
+    return KeptSpread(covariance, trace**2 / (blocks - 1))
 
 
-def intervals(
-    counts: BlockCounts,
-    tensor_share: float,
-    unread: float,
-    elsewhere: KeptSpread,
-    voters: int,
-    jumps: Array | None = None,
-) -> tuple[Array, Array]:
-    """(low, high) 95 % bounds of the shares touched, contested and in conflict: float64 [3, densities] each.
+@dataclass(frozen=True)
+class Observed:
+    """What one tensor's sample says of its touched, contested and conflicting share, and of how its blocks differ.
+
+    Args:
+        entries, blocks: how many were read.
+        unread: share of the tensor that was not.
+        shares: float64 [3, densities].
+        kept: float64 [models, densities], survivors of each model's trim.
+        effects: see `BlockCounts`.
+        variance: float64 [3, densities], of `shares`, from the spread between blocks.
+        freedom: float64 [densities], its degrees of freedom.
+        clustering: float64 [densities], how many times the spread of the kept shares exceeds that of independent
+            entries.
+        surprise, looked: float64 [3, densities]. Each block's squared distance from the mean of the others, scaled to
+            estimate the variance of one block, summed with a weight: the more the more alike the others are. And the
+            sum of the weights.
+    """
+
+    entries: int
+    blocks: int
+    unread: float
+    shares: Array
+    kept: Array
+    effects: Array
+    variance: Array
+    freedom: Array
+    clustering: Array
+    surprise: Array
+    looked: Array
+
+
+def observe(
+    counts: BlockCounts, tensor_share: float, unread: float, short: Array, jumps: Array | None = None
+) -> Observed:
+    """Sum up one tensor's blocks.
 
     An estimated share p̂ errs by the mean over blocks of what is left of p when the thresholds' share in it is taken
     out: an entry adds f − Σ_m g_m·(it is kept by m), g = `effects` the derivative of p by the kept share, because a
@@ -74,64 +105,126 @@ def intervals(
 
     Args:
         counts, tensor_share, unread: as for `kept_spread`.
-        elsewhere: the spread of kept shares that the scope's other tensors add to its thresholds.
-        voters: how many models vote.
+        short: bool [densities], where a model keeps fewer than asked for, because the others are zero: then there is no
+            threshold to take out.
         jumps: bool [densities], where thresholds stand still because many entries are equal.
 
-    Source: linearization of a functional of sample quantiles (Bahadur 1966; Deville 1999); the variance between blocks
-        with n_eff and Student's t as Korn and Graubard 1998; degrees of freedom as Satterthwaite 1946.
+    Source: linearization of a functional of sample quantiles (Bahadur 1966; Deville 1999).
     """
-    shares = counts.shares()
-    nothing = np.zeros_like(shares)
-    pulled = np.einsum("kmd,mpd->kpd", counts.effects, counts.kept) * tensor_share
-    own = nothing if unread == 0 else _variance(counts.kinds - pulled, counts.blocks) * unread
-    if jumps is not None and unread:
-        own = np.where(jumps, np.maximum(own, _variance(counts.kinds, counts.blocks) * unread), own)
-    other = np.einsum("kmd,dmn,knd->kd", counts.effects, elsewhere.covariance, counts.effects)
+    shares, kept = counts.shares(), counts.kept_shares()
+    if unread == 0:
+        nothing, ones = np.zeros_like(shares), np.ones(shares.shape[1])
+        return Observed(
+            counts.entries, counts.blocks, 0.0, shares, kept, counts.effects,
+            nothing, ones, ones, nothing, nothing,
+        )  # fmt: skip
+    left = counts.kinds - np.einsum("kmd,mbd->kbd", counts.effects, counts.kept) * tensor_share
+    variance = _variance(left)
+    if jumps is not None:
+        variance = np.where(jumps, np.maximum(variance, _variance(counts.kinds)), variance)
+    alone = kept * (1 - kept) / max(1, counts.entries)
+    found = _variance(counts.kept) / np.where(alone > 0, alone, 1.0)
+    freedom = _freedom(counts)
+    # Where few blocks hold what matters, thresholds move too far for their effect to be taken out.
+    entire = short | (freedom < FEW_BLOCKS)
+    surprise, looked = _surprise(np.where(entire, counts.kinds, left), shares, counts.entries / counts.blocks)
+    return Observed(
+        entries=counts.entries,
+        blocks=counts.blocks,
+        unread=unread,
+        shares=shares,
+        kept=kept,
+        effects=counts.effects,
+        variance=variance * unread,
+        freedom=freedom,
+        clustering=np.asarray(np.where(alone > 0, found, 1.0).max(axis=0)),
+        surprise=surprise,
+        looked=looked,
+    )
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What samples may have missed, as all tensors together tell it.
+
+    A tensor whose blocks look alike may hold rows that no block fell on, and nothing in its own sample tells. But where
+    tensors are like that, the blocks of some of them fall on such rows.
+
+    Args:
+        variance: float64 [3, densities], of one block in a tensor whose other blocks look alike.
+        share: the share of blocks unlike any that was read that may exist, 95 times in 100.
+    """
+
+    variance: Array
+    share: float
+
+
+def unseen(observed: Sequence[Observed]) -> Unseen:
+    """Learn it from samples of all tensors; at least one."""
+    surprise, looked = sum(o.surprise for o in observed), sum(o.looked for o in observed)
+    blocks = sum(o.blocks for o in observed if o.unread)
+    return Unseen(np.asarray(surprise / np.maximum(looked, 1e-12)), min(1.0, UNSEEN / max(1, blocks)))
+
+
+def intervals(observed: Observed, missed: Unseen, elsewhere: KeptSpread, voters: int) -> tuple[Array, Array]:
+    """(low, high) 95 % bounds of the shares touched, contested and in conflict: float64 [3, densities] each.
+
+    Args:
+        observed: the tensor's own sample.
+        missed: what it may have missed.
+        elsewhere: the spread of kept shares that the scope's other tensors add to its thresholds.
+        voters: how many models vote.
+
+    Source: the variance between blocks with n_eff and Student's t as Korn and Graubard 1998; degrees of freedom as
+        Satterthwaite 1946; independent errors in quadrature, each side by itself, as Zou and Donner 2008.
+    """
+    shares, own = observed.shares, observed.variance
+    other = np.einsum("kmd,dmn,knd->kd", observed.effects, elsewhere.covariance, observed.effects)
     other = np.maximum(other, 0)
     variance = own + other
     trace = np.where(elsewhere.trace > 0, elsewhere.trace, 1.0)
-    shed = own**2 / _freedom(counts) + other**2 * elsewhere.weight / trace**2
+    shed = own**2 / observed.freedom + other**2 * elsewhere.weight / trace**2
     freedom = np.where(shed > 0, variance**2 / np.where(shed > 0, shed, 1.0), np.inf)
     critical = WIDER * student(freedom)
-    if voters < 2:
-        reach = critical[0] * np.sqrt(variance[0])
-        low, high = nothing.copy(), nothing.copy()
-        low[0], high[0] = np.maximum(shares[0] - reach, 0), np.minimum(shares[0] + reach, 1)
-        return low, high
-    rarity = (unread, _clustering(counts, unread), critical)
-    low, high = _bounds(shares, variance, counts.entries, *rarity)
-    if tensor_share < 1:
-        return low, high
-    # Touched entries are those kept, whose number is known within a scope, but for those that several models keep:
-    # where these are rarer than the untouched ones, they tell more.
-    kept = counts.kept_shares().sum(axis=0)
-    several = np.clip((kept - shares[0]) / (voters - 1), 0, 1)
-    fewest, most = _bounds(several[None], variance[:1] / (voters - 1) ** 2, counts.entries, *rarity)
-    rarer = several < np.minimum(shares[0], 1 - shares[0])
-    low[0] = np.where(rarer, np.clip(kept - most[0] * (voters - 1), 0, shares[0]), low[0])
-    high[0] = np.where(rarer, np.clip(kept - fewest[0] * (voters - 1), shares[0], 1), high[0])
-    return low, high
+    low, high = _bounds(observed, shares, variance, critical)
+    if voters > 1:
+        # The rarer touched entries that several models keep, the more lopsided is what is known of their number, and
+        # with it of the touched, of which they are what is missing to all that is kept.
+        several = np.clip((observed.kept.sum(axis=0) - shares[0]) / (voters - 1), 0, 1)
+        few, many = _bounds(observed, several[None], variance[:1] / (voters - 1) ** 2, critical[:1])
+        low[0] = np.minimum(low[0], shares[0] - (many[0] - several) * (voters - 1))
+        high[0] = np.maximum(high[0], shares[0] + (several - few[0]) * (voters - 1))
+    hidden = (
+        WIDER
+        * student(np.array(observed.blocks - 1.0))
+        * np.sqrt(missed.variance * (observed.unread / observed.blocks))
+    )
+    odd = missed.share * observed.unread
+    low = shares - np.hypot(np.maximum(shares - low, hidden), odd * shares)
+    high = shares + np.hypot(np.maximum(high - shares, hidden), odd * (1 - shares))
+    if voters < 2:  # then nothing is contested
+        low[1:] = high[1:] = 0
+    return np.maximum(low, 0), np.minimum(high, 1)
 
 
-def _bounds(
-    shares: Array, variance: Array, entries: int, unread: float, clustering: Array, critical: Array
-) -> tuple[Array, Array]:
-    if unread == 0:  # all entries are known: only the thresholds of a larger scope are not
-        reach = critical[: len(shares)] * np.sqrt(variance)
+def _bounds(observed: Observed, shares: Array, variance: Array, critical: Array) -> tuple[Array, Array]:
+    if observed.unread == 0:  # all entries are known: only the thresholds of a larger scope are not
+        reach = critical * np.sqrt(variance)
         return np.maximum(shares - reach, 0), np.minimum(shares + reach, 1)
-    worth = effective(shares, variance, entries / unread, clustering)
-    return share_interval(shares, worth, critical[: len(shares)])
+    worth = effective(shares, variance, observed.entries / observed.unread, observed.clustering)
+    return share_interval(shares, worth, critical)
 
 
-def _clustering(counts: BlockCounts, unread: float) -> Array:
-    """How many times the spread of the kept shares exceeds that of independent entries: float64 [densities]."""
-    if unread == 0:
-        return np.ones(counts.kinds.shape[2])
-    kept = counts.kept_shares()
-    alone = kept * (1 - kept) / max(1, counts.entries)
-    found = _variance(counts.kept, counts.blocks) / np.where(alone > 0, alone, 1.0)
-    return np.asarray(np.where(alone > 0, found, 1.0).max(axis=0))
+def _surprise(left: Array, shares: Array, length: float) -> tuple[Array, Array]:
+    """See `Observed`; of the blocks' values [3, blocks, densities], `length` entries each."""
+    blocks = left.shape[1]
+    total, squares = left.sum(axis=1, keepdims=True), (left**2).sum(axis=1, keepdims=True)
+    others = (total - left) / (blocks - 1)
+    distance = (left - others) ** 2 * ((blocks - 1) / blocks)
+    spread = np.maximum(squares - left**2 - (blocks - 1) * others**2, 0) / max(1, blocks - 2)
+    alone = np.maximum(shares * (1 - shares), 1 / length)[:, None, :] / length
+    weight = 1 / np.sqrt(np.maximum(1.0, spread / alone))
+    return (weight * distance).sum(axis=1), weight.sum(axis=1)
 
 
 def _freedom(counts: BlockCounts) -> Array:
@@ -141,8 +234,8 @@ def _freedom(counts: BlockCounts) -> Array:
     hold all the small ones, nothing about one that drops few. With c such entries in each block, (Σc)² / (Σc² − Σc)
     blocks matter: all of them if c varies as chance makes it vary.
     """
-    kept, _ = _groupings(counts.kept, counts.blocks)
-    matter = [_mattering(share * counts.entries / counts.blocks) for share in (kept, 1 - kept)]
+    length = counts.entries / counts.blocks
+    matter = [_mattering(share * length) for share in (counts.kept, 1 - counts.kept)]
     return np.asarray(np.clip(np.minimum(*matter), 2, max(2, counts.blocks)) - 1)
 
 
@@ -155,13 +248,6 @@ def _mattering(count: Array) -> Array:
     return np.asarray(matter.min(axis=0))
 
 
-def _variance(values: Array, blocks: int) -> Array:
-    """Of the mean over the parts' values [k, parts, d], [k, d]: between blocks, or between parts if that is larger."""
-    spreads = [np.var(group, axis=1, ddof=1) / group.shape[1] for group in _groupings(values, blocks)]
-    return np.asarray(np.maximum(*spreads))
-
-
-def _groupings(values: Array, blocks: int) -> tuple[Array, Array]:
-    """The values by block and by part of a block."""
-    kinds, parts, densities = values.shape
-    return values.reshape(kinds, blocks, parts // blocks, densities).mean(axis=2), values
+def _variance(values: Array) -> Array:
+    """Of the mean over the blocks' values [k, blocks, d]: [k, d]."""
+    return np.asarray(np.var(values, axis=1, ddof=1) / values.shape[1])

@@ -41,7 +41,7 @@ def sum_blocks(sample: SampledTensor) -> Sums:
     """The sums of one tensor's sample."""
     rows = np.concatenate([sample.vectors, sample.base[None]]).astype(np.float64)
     signs = np.sign(sample.vectors).astype(np.float32)
-    sizes = sample.sampled.edges[:, -1] - sample.sampled.edges[:, 0]
+    sizes = sample.sampled.sizes
     ends = np.cumsum(sizes)
     products, same, both = [], [], []
     for start, stop in zip((ends - sizes).tolist(), ends.tolist(), strict=True):
