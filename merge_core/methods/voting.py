@@ -48,10 +48,11 @@ class Voting:
         Args:
             mass, kept_mass, kept_energy: float64 [models], Σ|τ|, Σ|τ̂| and Σ τ̂² over the scope.
         """
+        if self.vote in (disjoint.VOTE_LARGEST, disjoint.VOTE_SHARE):
+            # A stretch multiplies an entry and its vector's norm alike, so it changes no share of that norm.
+            return self.weight / np.sqrt(np.where(kept_energy > 0, kept_energy, 1.0))
         value: Array = self.weight * self.stretch(mass, kept_mass)
-        if self.vote not in (disjoint.VOTE_LARGEST, disjoint.VOTE_SHARE):
-            return value
-        return value / np.sqrt(np.where(kept_energy > 0, kept_energy, 1.0))
+        return value
 
     def stretch(self, mass: Array, kept_mass: Array) -> Array:
         """float64 [models]: restores each task vector's L1 norm after the trim, if asked; arguments as for `ballot`."""

@@ -171,6 +171,19 @@ def test_elections_and_combinations_are_the_float64_reference(
         )
 
 
+@pytest.mark.parametrize("elect", ["normfrac", "normmass"])
+def test_a_restored_norm_changes_no_share_of_a_norm(tmp_path: Path, elect: str) -> None:
+    """A vector's share of its own squared norm is the same whatever the vector is multiplied by."""
+    rng = np.random.default_rng(7)
+    base = {"w": rng.normal(0, 1, (30, 50))}
+    tails = (rng.normal(0, 1, (30, 50)), rng.standard_t(2, (30, 50)), rng.uniform(-2, 2, (30, 50)))
+    paths = [write_model(tmp_path / "base", base)]
+    paths += [write_model(tmp_path / f"{i}", {"w": base["w"] + tail}) for i, tail in enumerate(tails)]
+    text = recipe_text(paths, density=0.3, elect=elect, rescale=True)
+    got = merged(text, tmp_path / "out")
+    assert_rounded(got, reference(paths, "tensor", 0.3, elect=elect, rescale=True), "float32")
+
+
 @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_averages_are_the_float64_reference(tmp_path: Path, method: str, normalize: bool) -> None:
