@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import Timeout
 from huggingface_hub import constants
-from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.file_download import _create_symlink, repo_folder_name
 from huggingface_hub.utils import WeakFileLock
 
 from merge_core.checkpoint import Checkpoint, open_folder
@@ -119,6 +120,30 @@ def require_space(needed: int, what: str) -> None:
             f"No space for {what}: it takes {needed / 1e6:,.1f} MB in {folder}, and {free / 1e6:,.1f} MB are free.",
             "Free some space, or set HF_HOME to a folder on another disk.",
         )
+
+
+def keep(listing: Listing, name: str, content: bytes) -> None:
+    """Put a file that git stores into the cache as the client would: its content by its id, and a link by its name.
+
+    Raises:
+        UserError: its name leads out of the repository's folder.
+    """
+    folder, here = _folder(listing.repo_id), snapshot(listing.repo_id, listing.commit)
+    link = here / name
+    if (
+        any(part in ("", ".", "..") for part in name.split("/"))
+        or "\\" in name
+        or not link.is_relative_to(here)
+    ):
+        raise UserError(f"{listing.repo_id} has a file of a name that no file may have: {name[:80]!r}.")
+    blob = folder / "blobs" / str(listing.files[name].git)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    if not blob.exists():
+        partial = blob.with_name(f"{blob.name}.{secrets.token_hex(4)}.incomplete")
+        partial.write_bytes(content)
+        partial.replace(blob)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    _create_symlink(str(blob), str(link))
 
 
 def forget(path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +21,14 @@ from merge_core.hub.ranges import RangeReader
 from merge_core.hub.receipts import give_receipt, open_whole
 from merge_core.hub.search import FoundModel
 from merge_core.hub.session import Session
+from merge_core.hub.small_files import SmallFiles
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef
 
 KEPT = 32  # checkpoints whose headers are remembered
-KEPT_BYTES = 1 << 18  # of a small file that is remembered with them
 
 _Key = tuple[str, str, str, bool]
+_Opened = tuple[Listing, SmallFiles, Checkpoint]
 
 
 class HubClient:
@@ -108,7 +107,7 @@ class HubClient:
             if whole is not None:
                 return whole
         try:
-            return self._open(ref, adapter)[1]
+            return self._open(ref, adapter)[2]
         except Unreachable:
             if on_space():  # the cache there holds what other visitors may read
                 raise
@@ -132,8 +131,8 @@ class HubClient:
         if checkpoint.root is not None or checkpoint.commit is None:
             return checkpoint
         ref = ModelRef.parse(checkpoint.ref)
-        listing, _ = self._open(ModelRef(ref.path, checkpoint.commit), is_adapter(checkpoint))
-        here = download(self._session, checkpoint, listing, progress, cancelled)
+        listing, small, _ = self._open(ModelRef(ref.path, checkpoint.commit), is_adapter(checkpoint))
+        here = download(self._session, checkpoint, listing, small, progress, cancelled)
         cache.remember_revision(ref.path, ref.revision, listing.commit)
         return here
 
@@ -146,14 +145,14 @@ class HubClient:
         if checkpoint.root is not None or checkpoint.commit is None:
             return 0
         ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
-        listing, _ = self._open(ref, is_adapter(checkpoint))
+        listing, _, _ = self._open(ref, is_adapter(checkpoint))
         return cache.bytes_to_fetch(cache.needed_files(checkpoint, listing), listing)
 
     def part_reader(self, checkpoint: Checkpoint, cancelled: CancelCheck | None = None) -> RangeReader:
         """Reads parts of the files of a checkpoint that was opened here."""
         assert checkpoint.commit is not None, f"{checkpoint.ref} is no model on the Hub"
         ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
-        listing, _ = self._open(ref, is_adapter(checkpoint))
+        listing, _, _ = self._open(ref, is_adapter(checkpoint))
         return RangeReader(self._session, listing, cancelled)
 
     def publish(
@@ -177,61 +176,36 @@ class HubClient:
             cancelled=cancelled,
         )
 
-    def _open(self, ref: ModelRef, adapter: bool = False) -> tuple[Listing, Checkpoint]:
+    def _open(self, ref: ModelRef, adapter: bool = False) -> _Opened:
         """The repository's files at the commit meant, and the checkpoint among them."""
         name = str(replace(ref, lora=None))
         known = _opened.get(self._key(ref.path, ref.revision or "", adapter))
         if known is None:
             listing = list_files(self._session, ref.path, ref.revision)
             key = self._key(ref.path, listing.commit, adapter)
-            known = _opened.get(key) or (listing, self._read(listing, name, adapter))
+            known = _opened.get(key) or self._read(listing, name, adapter)
             _opened.put(key, known)
-        listing, checkpoint = known
+        listing, small, checkpoint = known
         here = _cached(listing, name, adapter)
         if here is None:
-            return listing, replace(checkpoint, ref=name)
-        return listing, replace(here, gated=checkpoint.gated, contents=checkpoint.contents)
+            return listing, small, replace(checkpoint, ref=name)
+        return listing, small, replace(here, gated=checkpoint.gated, contents=checkpoint.contents)
 
-    def _read(self, listing: Listing, name: str, adapter: bool) -> Checkpoint:
+    def _read(self, listing: Listing, name: str, adapter: bool) -> _Opened:
         sizes = {path: file.size for path, file in listing.files.items()}
-
-        def read(file: str, start: int, stop: int) -> bytes:
-            about = self._session.about(listing.repo_id, listing.commit, gated=listing.gated)
-            with self._session.explained(about):
-                return self._session.read(listing.repo_id, listing.commit, file, start, stop)
-
+        small = SmallFiles(self._session, listing)
         # Everybody may list a gated model. On a Space, where others filled the cache, only reading shows who may read.
         trusted = not (listing.gated and on_space())
         found = _cached(listing, name, adapter) if trusted else None
-        return replace(
-            found or open_remote(name, listing.commit, sizes, read, adapter=adapter),
+        checkpoint = replace(
+            found or open_remote(name, listing.commit, sizes, small.read, adapter=adapter),
             root=None,  # what is remembered must stay true when the cache is emptied
             gated=listing.gated,
             contents={path: file.sha256 or file.git or "" for path, file in listing.files.items()},
             sizes=sizes,
-            fetch_start=self._small_files(listing, read),
+            fetch_start=small.start,
         )
-
-    @staticmethod
-    def _small_files(
-        listing: Listing, read: Callable[[str, int, int], bytes]
-    ) -> Callable[[str, int], bytes | None]:
-        """For `Checkpoint.fetch_start`: what was fetched once is kept, unless it is large."""
-        kept: dict[tuple[str, int], bytes | None] = {}
-
-        def start(name: str, most: int) -> bytes | None:
-            if name not in listing.files:
-                return None
-            if (name, most) not in kept:
-                found: bytes | None = None
-                with contextlib.suppress(UserError):  # what the file would tell stays unknown
-                    found = read(name, 0, min(most, listing.files[name].size))
-                if found is not None and len(found) > KEPT_BYTES:
-                    return found
-                kept[name, most] = found
-            return kept[name, most]
-
-        return start
+        return listing, small, checkpoint
 
     def _key(self, repo_id: str, commit: str, adapter: bool) -> _Key:
         return self._session.reader, repo_id, commit, adapter
@@ -255,16 +229,16 @@ class _Recent:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, tuple[Listing, Checkpoint]] = OrderedDict()
+        self._kept: OrderedDict[_Key, _Opened] = OrderedDict()
 
-    def get(self, key: _Key) -> tuple[Listing, Checkpoint] | None:
+    def get(self, key: _Key) -> _Opened | None:
         """What was kept under `key`."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def put(self, key: _Key, opened: tuple[Listing, Checkpoint]) -> None:
+    def put(self, key: _Key, opened: _Opened) -> None:
         """Keep something, and let go of what was not used for longest."""
         with self._lock:
             self._kept[key] = opened

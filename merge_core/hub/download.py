@@ -17,9 +17,10 @@ from merge_core.checkpoint import Checkpoint, open_folder
 from merge_core.checkpoint.lora import is_adapter
 from merge_core.errors import UserError
 from merge_core.hub import cache
-from merge_core.hub.listing import Listing, RemoteFile, git_id
+from merge_core.hub.listing import Listing, RemoteFile, git_id, git_id_of
 from merge_core.hub.receipts import give_receipt, note_fetch
 from merge_core.hub.session import PATIENT, Session
+from merge_core.hub.small_files import SmallFiles
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 
 AT_ONCE = 4  # files
@@ -28,12 +29,14 @@ QUIET = 5.0  # seconds without a byte after which the wait is mentioned
 TIDY = 0.5  # seconds for stopped threads to end
 GIVE_UP = 300.0  # seconds without a byte
 _HASH_READ = 1 << 20
+_SMALL = 1 << 20  # bytes
 
 
 def download(
     session: Session,
     checkpoint: Checkpoint,
     listing: Listing,
+    small: SmallFiles,
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
 ) -> Checkpoint:
@@ -43,6 +46,7 @@ def download(
         session: who asks whom.
         checkpoint: opened from the Hub.
         listing: its repository's files at its commit.
+        small: those that a check may have read already.
         progress: told bytes and seconds left.
         cancelled: asked ten times a second.
 
@@ -57,7 +61,7 @@ def download(
         cache.remove_orphans()
         cache.require_space(cache.bytes_to_fetch(missing, listing), checkpoint.ref)
         note_fetch(listing.repo_id, listing.commit)
-        _Transfer(session, listing, missing).run(checkpoint.ref, progress, cancelled)
+        _Transfer(session, listing, small, missing).run(checkpoint.ref, progress, cancelled)
     adapter = is_adapter(checkpoint)
     give_receipt(listing, files, adapter=adapter)
     return open_folder(folder, checkpoint.ref, listing.commit, adapter=adapter)
@@ -66,9 +70,10 @@ def download(
 class _Transfer:
     """Files on their way, in threads of their own, so that whoever waits for them can stop at any moment."""
 
-    def __init__(self, session: Session, listing: Listing, files: Sequence[str]) -> None:
+    def __init__(self, session: Session, listing: Listing, small: SmallFiles, files: Sequence[str]) -> None:
         self._session = session
         self._listing = listing
+        self._small = small
         self._total = sum(listing.files[name].size for name in files)
         self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for name in files:
@@ -139,6 +144,8 @@ class _Transfer:
 
     def _fetch(self, name: str) -> None:
         expected = self._listing.files[name]
+        if self._take_small(name, expected):
+            return
         found: list[str] = []
         for _ in range(2):
             path = Path(self._session.retried(lambda: self._download(name), PATIENT, self._stop.is_set))
@@ -154,6 +161,19 @@ class _Transfer:
             f"{self._listing.repo_id}: {name} arrived twice with another content than the Hub lists.",
             "Try again later; if it stays so, the repository is damaged.",
         )
+
+    def _take_small(self, name: str, expected: RemoteFile) -> bool:
+        """Whether a small file could be had in one request or none; the client makes two of each."""
+        if expected.git is None or expected.size > _SMALL:
+            return False
+        content = self._small.whole(name, PATIENT, self._stop.is_set)
+        if self._stop.is_set():
+            raise Cancelled
+        if git_id_of(content) != expected.git:
+            return False
+        cache.keep(self._listing, name, content)
+        self._count(name, expected.size)
+        return True
 
     def _download(self, name: str) -> str:
         self._arrived[name] = 0

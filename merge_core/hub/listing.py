@@ -97,5 +97,10 @@ def git_id(path: Path) -> str:
     return digest.hexdigest()
 
 
+def git_id_of(content: bytes) -> str:
+    """The id that git gives a content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def _file(size: int, lfs: BlobLfsInfo | None, blob_id: str | None) -> RemoteFile:
     return RemoteFile(size, lfs.sha256, None) if lfs else RemoteFile(size, None, blob_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
@@ -11,7 +10,7 @@ from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
 from merge_core.errors import UserError
 from merge_core.hub.listing import Listing
 from merge_core.hub.problems import TROUBLE, root_cause, status_of
-from merge_core.hub.session import ANSWER_WITHIN, PATIENT, Session
+from merge_core.hub.session import ANSWER_WITHIN, PATIENT, Session, origin
 from merge_core.progress import CancelCheck
 
 _EXPIRED = {401, 403, 404, 410}  # what a store says to an address that was signed too long ago
@@ -74,7 +73,7 @@ class RangeReader:
 
     def _get(self, url: str, file: str, start: int, stop: int) -> tuple[bytes, str]:
         """The bytes, and the address they came from at last."""
-        known = self._session.headers() if _origin(url) == _origin(self._session.endpoint) else {}
+        known = self._session.headers() if origin(url) == origin(self._session.endpoint) else {}
         asked = {**known, "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         found = bytearray()
         with get_session().stream("GET", url, headers=asked, timeout=ANSWER_WITHIN) as response:
@@ -92,9 +91,3 @@ class RangeReader:
         if len(found) < stop - start:
             raise httpx2.RemoteProtocolError("fewer bytes than asked for")
         return bytes(found[: stop - start]), store
-
-
-def _origin(url: str) -> tuple[str, str]:
-    """The token is for the Hub's own, and for no other."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc

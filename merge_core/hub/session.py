@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from logging import CRITICAL
+from logging import CRITICAL, WARNING, getLogger
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from warnings import filterwarnings
 
 import httpx2
@@ -69,18 +70,36 @@ def _never_wait_forever(request: httpx2.Request) -> None:
     request.extensions = {**request.extensions, "timeout": {**_WAITS, **given, "connect": _CONNECT}}
 
 
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: a token is for its Hub's own, and for no other."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+_hubs: set[tuple[str, str, int | None]] = set()
+
+
+def _keep_token_to_the_hub(request: httpx2.Request) -> None:
+    """The client also sends it where the Hub tells it to, such as for the check of an upload; redirects are httpx's."""
+    if origin(str(request.url)) not in _hubs:
+        request.headers.pop("authorization", None)
+
+
 def _http_client() -> httpx2.Client:
     client = default_client_factory()
     hooks = client.event_hooks
-    client.event_hooks = {**hooks, "request": [*hooks.get("request", []), _never_wait_forever]}
+    ours = [_never_wait_forever, _keep_token_to_the_hub]
+    client.event_hooks = {**hooks, "request": [*hooks.get("request", []), *ours]}
     return client
 
 
-# The client's own settings, once for the process: nothing about the user is sent, nothing is printed (its warnings
-# quote signed addresses), and a download's bytes are counted in steps small enough to see and to stop.
+# The client's own settings, once for the process: nothing about the user is sent, nothing is printed or logged (its
+# warnings and its transport's log quote signed addresses, which open a private file to whoever reads them), and a
+# download's bytes are counted in steps small enough to see and to stop.
 constants.HF_HUB_DISABLE_TELEMETRY = True
 constants.DOWNLOAD_CHUNK_SIZE = 256 << 10
 logging.set_verbosity(CRITICAL)
+getLogger("httpx2").setLevel(WARNING)
 disable_progress_bars()
 filterwarnings("ignore", "Warnings while validating metadata")  # a card may have none
 set_client_factory(_http_client)
@@ -96,6 +115,7 @@ class Session:
 
     def __init__(self, token: str | None, endpoint: str | None) -> None:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        _hubs.add(origin(self.endpoint))
         # A Space's own token is its owner's: a visitor who brings none must not see the owner's private models.
         self._token = token or (None if on_space() else get_token())
         self.api = HfApi(
@@ -173,9 +193,20 @@ class Session:
         hf_raise_for_status(response)
         return response.json()
 
-    def read(self, repo_id: str, commit: str, file: str, start: int, stop: int) -> bytes:
-        """Bytes `start` to `stop` of a file, and no more. Raises the client's errors."""
-        return self.retried(lambda: self._read(repo_id, commit, file, start, stop)) if start < stop else b""
+    def read(
+        self,
+        repo_id: str,
+        commit: str,
+        file: str,
+        start: int,
+        stop: int,
+        patience: Patience = PROMPT,
+        cancelled: CancelCheck | None = None,
+    ) -> bytes:
+        """Bytes `start` to `stop` of a file, and no more. Raises the client's errors, and Cancelled."""
+        if start >= stop:
+            return b""
+        return self.retried(lambda: self._read(repo_id, commit, file, start, stop), patience, cancelled)
 
     def _read(self, repo_id: str, commit: str, file: str, start: int, stop: int) -> bytes:
         url = hf_hub_url(repo_id, file, revision=commit, endpoint=self.endpoint)

@@ -21,6 +21,8 @@ KEPT = 3  # vocabularies that are remembered: the one that others are compared w
 
 TOKENIZER = "tokenizer.json"
 OPAQUE = ("tokenizer.model", "spiece.model")  # compared as they are
+SPECIAL = ("special_tokens_map.json", "tokenizer_config.json")  # the latter has the last word
+CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 ROLES = ("bos_token", "eos_token", "unk_token")
 
 _SHA256 = re.compile(
@@ -63,10 +65,15 @@ def same_tokenizer(a: Checkpoint, b: Checkpoint) -> bool:
     return file is not None and file == token_file(b)
 
 
+def same_settings(a: Checkpoint, b: Checkpoint) -> bool:
+    """True where the files that say what is special, and how conversations are written, are known to be the same."""
+    return all(a.content_of(name) == b.content_of(name) for name in (*SPECIAL, *CHAT_TEMPLATES))
+
+
 def special_tokens(checkpoint: Checkpoint) -> Mapping[str, str]:
     """What marks the beginning and end of a text, and unknown tokens, by `ROLES`, as far as that is said."""
     found: dict[str, str] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+    for name in SPECIAL:
         settings = _settings(checkpoint, name)
         for role in ROLES:
             token = settings.get(role)
@@ -79,7 +86,7 @@ def special_tokens(checkpoint: Checkpoint) -> Mapping[str, str]:
 
 def has_chat_template(checkpoint: Checkpoint) -> bool:
     """Whether the model says how conversations are written for it."""
-    if checkpoint.content_of("chat_template.jinja") or checkpoint.content_of("chat_template.json"):
+    if any(checkpoint.content_of(name) for name in CHAT_TEMPLATES):
         return True
     return bool(_settings(checkpoint, "tokenizer_config.json").get("chat_template"))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
-from merge_core.preflight.tokenizer_files import has_chat_template, special_tokens
+from merge_core.preflight.tokenizer_files import has_chat_template, same_settings, special_tokens
 from merge_core.preflight.vocabulary_difference import Tokens, compare_vocabularies
 from merge_core.recipe import ModelRef, Recipe
 
@@ -53,6 +53,8 @@ def vocabulary_notes(template: Checkpoint, ref: ModelRef, checkpoint: Checkpoint
     sentence = vocabulary_difference(template, ref, checkpoint)
     if sentence:
         yield f"{sentence} The output keeps the tokenizer of {template.ref}."
+    if same_settings(template, checkpoint):  # then there is nothing to read
+        return
     ours, theirs = special_tokens(template), special_tokens(checkpoint)
     for role, words in _ROLE_WORDS.items():
         if role in ours and role in theirs and ours[role] != theirs[role]:

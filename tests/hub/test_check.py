@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 from merge_core.__main__ import main
 from merge_core.hub import HubClient
-from merge_core.hub import client as client_module
+from merge_core.hub import small_files as small_files_module
 from merge_core.preflight import Verdict, examine, examine_each, tokenizer_files
 from merge_core.prepare import open_all
 from merge_core.recipe import Recipe, load_recipe
@@ -117,7 +117,7 @@ def test_vocabulary_file_that_is_the_same_is_not_fetched_either(
 def test_each_tokenizer_is_fetched_once_however_many_models_are_compared(
     hub: LocalHub, client: HubClient, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "KEPT_BYTES", 10)  # as if they were large
+    monkeypatch.setattr(small_files_module, "KEPT_BYTES", 10)  # as if they were large
     add("base", tokens=("of this test alone",))
     names = [f"m{number}" for number in range(12)]
     for number, name in enumerate(names):
