@@ -19,6 +19,8 @@ from merge_core.prepare import open_all, pinned
 from merge_core.prepare.needs import Needs, needs_of
 from merge_core.recipe import ModelRef, Recipe, read_recipe, write_recipe
 
+RECALL = 30.0  # seconds: one change of the draft makes several handlers look at the same models
+
 
 @dataclass(frozen=True)
 class Visitor:
@@ -80,10 +82,11 @@ class Visitor:
 def visitor(workspace: Workspace, request: gr.Request | None) -> Visitor:
     """Who sent this request."""
     if not workspace.on_space or (token := visitor_token(request)) is None:
-        return Visitor(HubClient(), "")
+        return Visitor(HubClient(recall=RECALL), "")
     known = _signed_in(request).get("userinfo") or {}
     return Visitor(
-        HubClient(token=token), str(known.get("sub") or known.get("preferred_username") or "unnamed")
+        HubClient(token=token, recall=RECALL),
+        str(known.get("sub") or known.get("preferred_username") or "unnamed"),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,16 +17,12 @@ from merge_core.hub.problems import Unreachable
 from merge_core.hub.publish import Published, publish
 from merge_core.hub.ranges import RangeReader
 from merge_core.hub.receipts import give_receipt, open_whole
+from merge_core.hub.remembered import Key, Opened, Remembered
 from merge_core.hub.search import FoundModel
 from merge_core.hub.session import Session
 from merge_core.hub.small_files import SmallFiles
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef
-
-KEPT = 32  # checkpoints whose headers are remembered
-
-_Key = tuple[str, str, str, bool]
-_Opened = tuple[Listing, SmallFiles, Checkpoint]
 
 
 class HubClient:
@@ -39,13 +33,21 @@ class HubClient:
         endpoint: the Hub's address; None is HF_ENDPOINT, else the Hugging Face Hub.
         cache_first: open a model that is pinned to a commit and lies whole in the cache without asking the Hub whether
             this account may read it. For the worker: whoever queued its job has asked, in the name of the job's owner.
+        recall: seconds for which a branch is taken to point to where it did. For the page, which asks several times for
+            what it shows at once.
     """
 
     def __init__(
-        self, token: str | None = None, endpoint: str | None = None, *, cache_first: bool = False
+        self,
+        token: str | None = None,
+        endpoint: str | None = None,
+        *,
+        cache_first: bool = False,
+        recall: float = 0.0,
     ) -> None:
         self._session = Session(token, endpoint)
         self._cache_first = cache_first
+        self._recall = recall
 
     def __repr__(self) -> str:
         return f"HubClient({self._session!r})"
@@ -107,7 +109,7 @@ class HubClient:
             if whole is not None:
                 return whole
         try:
-            return self._open(ref, adapter)[2]
+            return self._open(ref, adapter).checkpoint
         except Unreachable:
             if on_space():  # the cache there holds what other visitors may read
                 raise
@@ -176,22 +178,24 @@ class HubClient:
             cancelled=cancelled,
         )
 
-    def _open(self, ref: ModelRef, adapter: bool = False) -> _Opened:
+    def _open(self, ref: ModelRef, adapter: bool = False) -> Opened:
         """The repository's files at the commit meant, and the checkpoint among them."""
         name = str(replace(ref, lora=None))
-        known = _opened.get(self._key(ref.path, ref.revision or "", adapter))
-        if known is None:
-            listing = list_files(self._session, ref.path, ref.revision)
-            key = self._key(ref.path, listing.commit, adapter)
-            known = _opened.get(key) or self._read(listing, name, adapter)
-            _opened.put(key, known)
-        listing, small, checkpoint = known
+        key = Key(self._session.reader, ref.path, ref.revision or "", adapter)
+        with _remembered.asking(key):
+            known = _remembered.get(key, self._recall)
+            if known is None:
+                listing = list_files(self._session, ref.path, ref.revision)
+                known = _remembered.get(key._replace(revision=listing.commit), 0.0)
+                known = known or self._read(listing, name, adapter)
+                _remembered.put(key, known)
+        listing, _, checkpoint = known
         here = _cached(listing, name, adapter)
         if here is None:
-            return listing, small, replace(checkpoint, ref=name)
-        return listing, small, replace(here, gated=checkpoint.gated, contents=checkpoint.contents)
+            return known._replace(checkpoint=replace(checkpoint, ref=name))
+        return known._replace(checkpoint=replace(here, gated=checkpoint.gated, contents=checkpoint.contents))
 
-    def _read(self, listing: Listing, name: str, adapter: bool) -> _Opened:
+    def _read(self, listing: Listing, name: str, adapter: bool) -> Opened:
         sizes = {path: file.size for path, file in listing.files.items()}
         small = SmallFiles(self._session, listing)
         # Everybody may list a gated model. On a Space, where others filled the cache, only reading shows who may read.
@@ -205,10 +209,7 @@ class HubClient:
             sizes=sizes,
             fetch_start=small.start,
         )
-        return listing, small, checkpoint
-
-    def _key(self, repo_id: str, commit: str, adapter: bool) -> _Key:
-        return self._session.reader, repo_id, commit, adapter
+        return Opened(listing, small, checkpoint)
 
 
 def _cached(listing: Listing, name: str, adapter: bool) -> Checkpoint | None:
@@ -224,27 +225,4 @@ def _cached(listing: Listing, name: str, adapter: bool) -> Checkpoint | None:
     return checkpoint
 
 
-class _Recent:
-    """Headers of the checkpoints opened last. A commit never changes, so they stay true."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, _Opened] = OrderedDict()
-
-    def get(self, key: _Key) -> _Opened | None:
-        """What was kept under `key`."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: _Key, opened: _Opened) -> None:
-        """Keep something, and let go of what was not used for longest."""
-        with self._lock:
-            self._kept[key] = opened
-            self._kept.move_to_end(key)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-
-
-_opened = _Recent()
+_remembered = Remembered()

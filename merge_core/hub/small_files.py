@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from merge_core.errors import UserError
 from merge_core.hub.listing import Listing
 from merge_core.hub.session import PROMPT, Patience, Session
@@ -21,6 +23,8 @@ class SmallFiles:
     def __init__(self, session: Session, listing: Listing) -> None:
         self._session = session
         self._listing = listing
+        self._lock = threading.Lock()
+        self._asking: dict[str, threading.Lock] = {}
         self._kept: dict[str, bytes] = {}
         self._closed: set[str] = set()
 
@@ -59,10 +63,18 @@ class SmallFiles:
         patience: Patience = PROMPT,
         cancelled: CancelCheck | None = None,
     ) -> bytes:
-        if name in self._kept:
-            return self._kept[name][start:stop]
+        file = self._listing.files[name]
+        if file.size > KEPT_BYTES or file.git is None:  # of weights the header will do
+            return self._ask(name, start, stop, patience, cancelled)
+        with self._lock:
+            asking = self._asking.setdefault(name, threading.Lock())
+        with asking:  # one asks for all of it, the others wait
+            if name not in self._kept:
+                self._kept[name] = self._ask(name, 0, file.size, patience, cancelled)
+        return self._kept[name][start:stop]
+
+    def _ask(
+        self, name: str, start: int, stop: int, patience: Patience, cancelled: CancelCheck | None
+    ) -> bytes:
         listing = self._listing
-        found = self._session.read(listing.repo_id, listing.commit, name, start, stop, patience, cancelled)
-        if len(found) == listing.files[name].size <= KEPT_BYTES:
-            self._kept[name] = found
-        return found
+        return self._session.read(listing.repo_id, listing.commit, name, start, stop, patience, cancelled)

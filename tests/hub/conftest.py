@@ -11,6 +11,8 @@ import pytest
 from huggingface_hub import constants
 
 from merge_core.hub import HubClient, session
+from merge_core.hub import client as client_module
+from merge_core.hub.remembered import Remembered
 from tests.checkpoints import write_model
 from tests.hub.server import LocalHub
 
@@ -31,6 +33,7 @@ def hub(_running_hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(client_module, "_remembered", Remembered())
     monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(time, "sleep", lambda seconds: _sleep(min(seconds, 0.02)))  # the client's own pauses
     yield _running_hub

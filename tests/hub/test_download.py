@@ -109,7 +109,7 @@ def test_next_process_reads_what_is_here_from_here(
     hub.add_model(ID, model)
     first = client.download(client.checkpoint(ModelRef(ID)))
     hub.forget()
-    monkeypatch.setattr(client_module, "_opened", client_module._Recent())
+    monkeypatch.setattr(client_module, "_remembered", client_module.Remembered())
 
     assert client.checkpoint(ModelRef(ID)) == first
     assert [str(request) for request in hub.requests] == ["GET /api/models/acme/base?blobs=true"]

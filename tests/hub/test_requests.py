@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,35 @@ def test_three_models_are_picked_checked_merged_and_published_without_asking_twi
     assert len(hub.requests) <= 9
     assert not twice(hub.requests)
     assert not hub.asked("^DELETE")
+
+
+def test_two_who_look_at_the_same_model_at_once_ask_once(hub: LocalHub, recipe: Recipe) -> None:
+    hub.fail("GET /api/models", delay=0.2)
+    with ThreadPoolExecutor(8) as threads:
+        views = [HubClient(hub.token, hub.url, recall=60.0) for _ in range(8)]
+        list(threads.map(lambda view: open_all(recipe, view), views))
+    assert len(hub.asked("GET /api/models")) == len(NAMES)
+    assert not twice(hub.requests)
+
+
+def test_branch_is_asked_for_again_after_a_while_and_at_once_elsewhere_than_on_the_page(
+    hub: LocalHub, recipe: Recipe, tmp_path: Path
+) -> None:
+    page, others = HubClient(hub.token, hub.url, recall=60.0), HubClient(hub.token, hub.url)
+    earlier = page.checkpoint(ModelRef("acme/code")).commit
+    later = hub.add_model("acme/code", tmp_path / "math")
+    assert page.checkpoint(ModelRef("acme/code")).commit == earlier
+    assert HubClient(hub.token, hub.url, recall=1e-9).checkpoint(ModelRef("acme/code")).commit == later
+    assert others.checkpoint(ModelRef("acme/code")).commit == later
+
+
+def test_one_account_is_not_told_what_another_was(hub: LocalHub, recipe: Recipe) -> None:
+    hub.repo("acme/base").private, hub.repo("acme/base").owner = True, "ada"
+    hub.store.repos["ada/base"] = hub.repo("acme/base")
+    hub.repo("ada/base").id = "ada/base"
+    assert HubClient(hub.token, hub.url, recall=60.0).checkpoint(ModelRef("ada/base"))
+    with pytest.raises(UserError, match="is private"):
+        HubClient(endpoint=hub.url, recall=60.0).checkpoint(ModelRef("ada/base"))
 
 
 def test_small_files_lie_in_the_cache_as_the_client_puts_them(
