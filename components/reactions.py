@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from components.event_fields import Refused, number, text
 from components.header import whereabouts
 from components.interference import conflict_map, inspecting
 from components.link import Link, link_query, read_query
@@ -114,7 +115,7 @@ class Reactions:
         """(owner, draft, run, redraws, notice, timer) of a visitor who arrives, perhaps by a link."""
         try:
             runs.known_owner(owner)
-        except UserError:
+        except Refused:
             owner = runs.new_owner()
         try:
             text, run = read_query(dict(request.query_params))
@@ -177,7 +178,7 @@ class Reactions:
     ) -> tuple[Any, ...]:
         """(map, asked, timer) once the visitor wants more or less of the draft's models read."""
         owner, who = runs.known_owner(owner), visitor(self.workspace, request)
-        budget = next((mb for mb in inspecting.SAMPLES if mb == event.mb), inspecting.SAMPLE_MB)
+        budget = next((mb for mb in inspecting.SAMPLES if mb == number(event, "mb")), inspecting.SAMPLE_MB)
         state = inspecting.ask(self.workspace, draft, owner, asked, who, sample_mb=budget)
         return self._mapped(state, draft, asked)
 
@@ -262,7 +263,7 @@ class Reactions:
         )
 
     def _job(self, owner: str, event: gr.EventData) -> Job | None:
-        return self.workspace.store.get(str(event.id), runs.known_owner(owner))
+        return self.workspace.store.get(text(event, "id"), runs.known_owner(owner))
 
 
 def _started(queue: Callable[[], Job]) -> tuple[Any, ...]:

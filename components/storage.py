@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from components import wording
+from components.event_fields import text
 from components.page import QUICK, Page, complaint
 from components.publishing.pushes import Pushes
 from components.runs.run_rows import title
@@ -102,11 +103,12 @@ def build(page: Page, workspace: Workspace, pushes: Pushes) -> None:
         return kept(workspace, known_owner(owner))
 
     def removed(owner: str, run: str, event: gr.EventData) -> tuple[Any, ...]:
+        kind, name = text(event, "kind"), text(event, "id")
         try:
-            remove(workspace, pushes, known_owner(owner), str(event.kind), str(event.id))
+            remove(workspace, pushes, known_owner(owner), kind, name)
         except UserError as error:
             return gr.skip(), gr.skip(), complaint(error)
-        gone = str(event.kind) == "run" and str(event.id) == run
+        gone = kind == "run" and name == run
         return kept(workspace, owner), "" if gone else gr.skip(), ""
 
     fold.expand(filled, page.owner, shown, **QUICK)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from components import wording
+from components.event_fields import field, number
 from components.interference.inspecting import SAMPLES, MapState
 from components.interference.map_editing import edit_cells, own_settings
 from components.interference.map_payload import brief_names, map_payload
@@ -134,7 +135,7 @@ def follow(the_map: ConflictMap, page: Page, tuned: Tuner) -> None:
     the_map.slide(None, None, density, js="() => window.tiebreakMap.percent()", **QUICK)
 
     def slid(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:
-        share = round(min(max(float(event.share), 0.01), 1.0), 6)
+        share = round(min(max(number(event, "share"), 0.01), 1.0), 6)
         return edited(
             draft, past, redraws, lambda recipe: editing.set_parameter(recipe, "density", share), "density"
         )
@@ -147,7 +148,7 @@ def edit(the_map: ConflictMap, page: Page, asked: gr.State) -> None:
     """Let edits of cells change the draft."""
 
     def changed(draft: Any, past: Any, redraws: int, asked: Any, event: gr.EventData) -> tuple[Any, ...]:
-        names, said = asked.get("names", ()), event.edit
+        names, said = asked.get("names", ()), field(event, "edit")
         return edited(draft, past, redraws + 1, lambda recipe: edit_cells(recipe, names, said), "cells")
 
     shared = [page.draft, page.past, page.redraw]

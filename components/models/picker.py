@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from components.event_fields import number, text
 from components.models import hub_search
 from components.models.model_rows import short_name
 from components.page import CHANGE, QUICK, Page, Past, earlier, edited, undone
@@ -66,17 +67,17 @@ def build(page: Page, workspace: Workspace) -> ModelList:
     models = ModelList(elem_id="tb-models")
 
     def remove(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:
-        key = str(event.key)
+        key = text(event, "key")
         return edited(draft, past, redraws + 1, lambda r: editing.remove(r, _listed(r, key)), f"remove {key}")
 
     def weigh(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:
-        key, weight = str(event.key), float(event.weight)
+        key, weight = text(event, "key"), number(event, "weight")
         return edited(
             draft, past, redraws, lambda r: editing.set_weight(r, _listed(r, key), weight), f"weight {key}"
         )
 
     def toggle(draft: Any, past: Any, redraws: int, event: gr.EventData) -> tuple[Any, ...]:
-        key = str(event.key)
+        key = text(event, "key")
         return edited(
             draft, past, redraws + 1, lambda r: _toggled(r, _listed(r, key), past), f"leave out {key}"
         )
@@ -145,25 +146,26 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
 
 def _wire_hub(page: Page, workspace: Workspace, hub: hub_search.HubSearch) -> None:
     def searched(draft: Draft, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
-        return hub_search.search(visitor(workspace, request).hub, str(event.text)[:300], draft.recipe)
+        return hub_search.search(visitor(workspace, request).hub, text(event, "text")[:300], draft.recipe)
 
     def looked_up(draft: Draft, request: gr.Request, event: gr.EventData) -> dict[str, Any]:
         client = visitor(workspace, request).hub
-        return hub_search.related(client, str(event.kind), str(event.id), draft.recipe)
+        return hub_search.related(client, text(event, "kind"), text(event, "id"), draft.recipe)
 
     def chosen(
         draft: Draft, past: Past, redraws: int, request: gr.Request, event: gr.EventData
     ) -> tuple[Any, ...]:
-        place = editing.set_base if event.role == "base" else editing.add_model
+        role, repository, revision = text(event, "role"), text(event, "id"), text(event, "revision")
+        place = editing.set_base if role == "base" else editing.add_model
 
         def change(recipe: Recipe) -> Recipe:
             client = visitor(workspace, request).hub
-            ref = hub_search.pinned(client, str(event.id), str(event.revision or ""))
+            ref = hub_search.pinned(client, repository, revision)
             return _reachable(workspace, place(recipe, ref))
 
-        answer = edited(draft, past, redraws + 1, change, f"add {event.id}")
+        answer = edited(draft, past, redraws + 1, change, f"add {repository}")
         recipe = answer[0].recipe if isinstance(answer[0], Draft) else draft.recipe
-        said = f"{event.id} is in the list now." if recipe is not draft.recipe else ""
+        said = f"{repository} is in the list now." if recipe is not draft.recipe else ""
         return *answer, {"models": None, "said": said, "offers": hub_search.offers(recipe)}
 
     shared = [page.draft, page.past, page.redraw]

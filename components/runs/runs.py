@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from components.event_fields import Refused
 from components.runs.run_rows import run_row
 from components.scripts import script
 from components.workspace import Workspace
-from merge_core.errors import UserError
 from merge_core.jobs import Job, JobStore
 
 SHORTEST_OWNER = 24  # characters; a name this long that we made cannot be guessed
@@ -42,10 +42,10 @@ def known_owner(owner: Any) -> str:
     """`owner` where it can be one that we gave out.
 
     Raises:
-        UserError: it is none, as where a page was opened without its script.
+        Refused: it is none, as where a page was opened without its script.
     """
     if not isinstance(owner, str) or len(owner) < SHORTEST_OWNER:
-        raise UserError("This page has lost track of who you are.", "Reload it.")
+        raise Refused("This page has lost track of who you are. Reload it.")
     return owner
 
 

@@ -55,7 +55,7 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> gr.Code:
 
     for button in (opener, close):
         button.click(toggle, [shown, page.draft], [shown, panel, editor], **QUICK)
-    page.edit(apply.click, lambda _, text: parse(text, workspace), [editor], what=OTHER_RECIPE)
+    page.edit(apply.click, lambda _, text: parse(text or "", workspace), [editor], what=OTHER_RECIPE)
 
     def as_plain(draft: Draft) -> tuple[str, Any]:
         try:

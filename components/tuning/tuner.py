@@ -12,6 +12,7 @@ from components.page import QUICK, Page, Past, earlier
 from components.tuning import editing
 from components.tuning.controls import Control, declared_controls
 from components.tuning.editing import shown_parameter
+from merge_core.errors import UserError
 from merge_core.methods import METHODS
 from merge_core.recipe import Recipe
 from merge_core.recipe.guidance import DTYPES
@@ -96,6 +97,8 @@ def build(page: Page, recipe: Recipe) -> Tuner:
 
 def _change_method(recipe: Recipe, name: str, past: Past) -> Recipe:
     """Another method, with what earlier drafts of this recipe said about what only it takes."""
+    if name not in METHODS:
+        raise UserError("No method is chosen.", f"Choose one of {', '.join(METHODS)}.")
     return editing.set_method(recipe, name, earlier(past))
 
 

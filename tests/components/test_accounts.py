@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from components.event_fields import Refused
 from components.runs.runs import known_owner, new_owner
 from components.same_origin import SameOrigin
 from components.visitor import visitor_token
@@ -38,7 +39,7 @@ def test_token_counts_until_it_expires() -> None:
 
 @pytest.mark.parametrize("owner", ["", "ada", "x" * 23, None, 7])
 def test_owner_that_could_be_guessed_is_refused(owner: Any) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(Refused):
         known_owner(owner)
     assert known_owner(new_owner())
 
