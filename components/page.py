@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components.tuning.editing import Draft
-from merge_core.errors import UserError
+from merge_core.errors import UserError, UserErrors
 from merge_core.recipe import Recipe
 
 LONGEST_PAST = 50
@@ -47,7 +47,9 @@ watch("value", show); show();""",
 
 
 def complaint(error: UserError) -> dict[str, str]:
-    """A `UserError` as a `Notice` shows it."""
+    """A `UserError` as a `Notice` shows it; several, line by line."""
+    if isinstance(error, UserErrors):
+        return {"message": f"{len(error.problems)} things to mend:", "hint": error.message}
     return {"message": error.message, "hint": error.hint}
 
 

@@ -20,7 +20,7 @@ from typing import NoReturn
 from merge_core import __version__
 from merge_core.cli import commands
 from merge_core.cli.terminal import plain
-from merge_core.errors import UserError
+from merge_core.errors import UserError, UserErrors
 from merge_core.progress import Cancelled
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         options.run(options)
         sys.stdout.flush()
-    except commands.Problems as found:
+    except UserErrors as found:
         for problem in found.problems:
             _say_error(str(problem))
         return 2

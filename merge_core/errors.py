@@ -5,6 +5,8 @@ Anything that is not a `UserError` is a bug: it is logged whole and never shown 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A problem the user can mend.
@@ -21,3 +23,15 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+
+class UserErrors(UserError):
+    """Several problems that were found at once; its message names each on a line of its own.
+
+    Args:
+        problems: at least one.
+    """
+
+    def __init__(self, problems: Sequence[UserError]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merge_core.cli.terminal import Meter, duration, plain, size
-from merge_core.errors import UserError
+from merge_core.errors import UserError, UserErrors
 
 if TYPE_CHECKING:
     from merge_core.plan import MergePlan
@@ -195,7 +195,7 @@ def check(arguments: Arguments) -> None:
     for line in model_lines(recipe, checkpoints, examine_each(recipe, checkpoints), verdict):
         _say(line)
     if verdict.problems:
-        raise Problems(verdict.problems)
+        raise UserErrors(verdict.problems)
     plan = make_plan(recipe, checkpoints)
     for line in describe(plan).split("\n"):
         _say(line)
@@ -288,14 +288,6 @@ def methods(arguments: Arguments) -> None:
         print(json.dumps(methods_document(METHODS.values()), indent=2))
     else:
         print(methods_text(METHODS.values()))
-
-
-class Problems(Exception):
-    """Several things to mend, found at once."""
-
-    def __init__(self, problems: tuple[UserError, ...]) -> None:
-        super().__init__(*map(str, problems))
-        self.problems = problems
 
 
 @contextmanager

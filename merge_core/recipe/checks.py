@@ -16,42 +16,39 @@ from merge_core.recipe.yaml_source import shorten
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raise the first thing in `recipe` that cannot be merged.
+    """Raise what in `recipe` cannot be merged.
 
     Raises:
         UserError: an unknown method or parameter, a value out of range, a missing base, a model twice, ….
     """
-    check(recipe, Lines(""))
+    lines = Lines("")
+    gather(recipe, lines)
+    lines.tell()
 
 
-def check(recipe: Recipe, lines: Lines) -> None:
-    """As `check_recipe`; the error names its line, and is the first in line order."""
-    problems = sorted(_problems(recipe, lines), key=lambda problem: lines.line(problem[0]))
-    if problems:
-        raise lines.error_at(*problems[0])
+def gather(recipe: Recipe, lines: Lines) -> None:
+    """Gather in `lines` what in `recipe` cannot be merged.
+
+    Where reading it has gathered mistakes, something is missing from the recipe, and only what its parts say by
+    themselves is checked: what they mean together would be found wrong for what is missing.
+    """
+    method = METHODS.get(recipe.method)
+    if method is None:
+        lines.keep(lines.error_at(("merge_method",), *guidance.about_method(recipe.method)))
+        return
+    whole = lines.sound
+    unsound = [problem for level in levels(recipe) for problem in _settings(*level, method)]
+    problems = [*_names(recipe, method), *_words(recipe), *unsound]
+    if whole:
+        problems += [*_missing(recipe, method), *_tokenizer(recipe)]
+    if whole and not unsound:
+        problems += [*_required(recipe, method), *_sums(recipe, method)]
+        problems += check_ties(recipe) if method.name == "ties" else ()
+    for problem in problems:
+        lines.keep(lines.error_at(*problem))
 
 
 Problem = tuple[Path, str, str]
-
-
-def _problems(recipe: Recipe, lines: Lines) -> Iterator[Problem]:
-    method = METHODS.get(recipe.method)
-    if method is None:
-        yield (("merge_method",), *guidance.about_method(recipe.method))
-        return
-    yield from _models(recipe, method)
-    yield from _words(recipe)
-    settings_are_sound = True
-    for path, settings, for_one_model, owner in levels(recipe):
-        for problem in _settings(path, settings, for_one_model, owner, method):
-            settings_are_sound = False
-            yield problem
-    if not settings_are_sound:
-        return
-    yield from _required(recipe, method)
-    yield from _sums(recipe, method)
-    if method.name == "ties":
-        yield from check_ties(recipe)
 
 
 def levels(recipe: Recipe) -> Iterator[tuple[Path, Settings, bool, str]]:
@@ -65,7 +62,7 @@ def levels(recipe: Recipe) -> Iterator[tuple[Path, Settings, bool, str]]:
     yield ("parameters",), recipe.parameters, False, ""
 
 
-def _models(recipe: Recipe, method: Method) -> Iterator[Problem]:
+def _missing(recipe: Recipe, method: Method) -> Iterator[Problem]:
     if recipe.base is None and method.space == "delta":
         yield (
             ("base_model",),
@@ -74,6 +71,9 @@ def _models(recipe: Recipe, method: Method) -> Iterator[Problem]:
         )
     if not recipe.models:
         yield ("models",), "no models to merge are listed.", "Add `- model: path-or-Hub-id` under `models:`."
+
+
+def _names(recipe: Recipe, method: Method) -> Iterator[Problem]:
     seen: set[ModelRef] = set()
     for position, entry in enumerate(recipe.models):
         path: Path = ("models", position)
@@ -118,6 +118,9 @@ def _words(recipe: Recipe) -> Iterator[Problem]:
     for key, text in (("tokenizer_source", recipe.tokenizer_source), ("chat_template", recipe.chat_template)):
         if text is not None and not text.strip():
             yield (key,), f"{key} is empty.", "Leave it out, or say which."
+
+
+def _tokenizer(recipe: Recipe) -> Iterator[Problem]:
     source = recipe.tokenizer_source
     if source == "base" and recipe.base is None:
         yield (

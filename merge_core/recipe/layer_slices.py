@@ -17,7 +17,7 @@ _ONLY = "Tiebreak merges models layer by layer; slices may only give layers para
 
 
 def read_slices(
-    node: Node, method: Method, base: ModelRef | None, lines: Lines
+    node: Node, method: Method | None, base: ModelRef | None, lines: Lines
 ) -> tuple[ModelRef | None, tuple[ModelEntry, ...], tuple[Slice, ...]]:
     """(base model, models in the first slice's order, slices). `preflight` compares with the layer count.
 
@@ -57,7 +57,9 @@ def read_slices(
     return base, tuple(ModelEntry(ref) for ref in models), tuple(slices)
 
 
-def _slice(fields: Fields, method: Method, path: Path, lines: Lines) -> tuple[Slice, tuple[ModelRef, ...]]:
+def _slice(
+    fields: Fields, method: Method | None, path: Path, lines: Lines
+) -> tuple[Slice, tuple[ModelRef, ...]]:
     sources = fields.get("sources")
     if not isinstance(sources, Items) or not sources.items:
         raise lines.error(
@@ -94,11 +96,8 @@ def _fields(node: Node, valid: tuple[str, ...], where: str, lines: Lines) -> Fie
         raise lines.error(node.line, f"{where}: each entry is a mapping, found {describe(node)}.")
     for key, _ in node.entries:
         if key.text not in valid:
-            raise lines.error(
-                key.line,
-                f"unknown key '{shorten(key.text)}' in an entry of `{where}`.",
-                guidance.about_entry_key(key.text, valid),
-            )
+            message = f"unknown key '{shorten(key.text)}' in an entry of `{where}`."
+            lines.keep(lines.error(key.line, message, guidance.about_entry_key(key.text, valid)))
     return node
 
 

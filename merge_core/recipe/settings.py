@@ -9,31 +9,40 @@ from merge_core.recipe.resolve import Filtered, Gradient, Scalar, Setting
 from merge_core.recipe.yaml_source import Fields, Items, Node, Text, describe, shorten
 
 
-def read_parameters(node: Node | None, method: Method, path: Path, lines: Lines) -> dict[str, Setting]:
+def read_parameters(node: Node | None, method: Method | None, path: Path, lines: Lines) -> dict[str, Setting]:
     """The settings under one `parameters:`; what changes no number is left out and noted.
 
-    Raises:
-        UserError: a parameter the method does not have, or a setting of no known form.
+    Args:
+        method: None where the recipe names none that is known; then nothing can be said of its parameters.
+        lines: gathers parameters the method does not have, and settings of no known form.
     """
-    if node is None:
-        return {}
-    if not isinstance(node, Fields):
-        raise lines.error(node.line, f"parameters: expected 'name: value' lines, found {describe(node)}.")
     found: dict[str, Setting] = {}
-    for key, value in node.entries:
-        parameter = method.parameter(key.text)
-        if key.text in guidance.IGNORED_PARAMETERS:
-            lines.note(key.line, f"{key.text} is set aside: {guidance.IGNORED_PARAMETERS[key.text]}.")
-        elif parameter is None:
-            raise lines.error(
-                key.line,
-                f"{method.name} has no parameter '{shorten(key.text)}'.",
-                guidance.about_parameter(key.text, method.name),
-            )
-        else:
-            lines.mark((*path, parameter.name), key.line)
-            found[parameter.name] = _setting(parameter, value, lines)
+    if node is None or method is None:
+        return found
+    with lines.gathering():
+        if not isinstance(node, Fields):
+            raise lines.error(node.line, f"parameters: expected 'name: value' lines, found {describe(node)}.")
+        for key, value in node.entries:
+            with lines.gathering():
+                _read_parameter(key, value, method, path, lines, found)
     return found
+
+
+def _read_parameter(
+    key: Text, value: Node, method: Method, path: Path, lines: Lines, found: dict[str, Setting]
+) -> None:
+    parameter = method.parameter(key.text)
+    if key.text in guidance.IGNORED_PARAMETERS:
+        lines.note(key.line, f"{key.text} is set aside: {guidance.IGNORED_PARAMETERS[key.text]}.")
+    elif parameter is None:
+        raise lines.error(
+            key.line,
+            f"{method.name} has no parameter '{shorten(key.text)}'.",
+            guidance.about_parameter(key.text, method.name),
+        )
+    else:
+        lines.mark((*path, parameter.name), key.line)
+        found[parameter.name] = _setting(parameter, value, lines)
 
 
 def _setting(parameter: Parameter, node: Node, lines: Lines) -> Setting:

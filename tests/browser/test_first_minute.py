@@ -88,15 +88,16 @@ def test_change_is_undone_and_the_link_reproduces_the_page(opened: Page, app_add
     expect(opened.locator("#elect input")).to_have_value(re.compile("^mass"))
 
 
-def test_pasted_recipe_names_its_mistake_with_the_line_and_changes_nothing(opened: Page) -> None:
+def test_pasted_recipe_names_every_mistake_with_its_line_and_changes_nothing(opened: Page) -> None:
     opened.click("#tb-recipe-button")
     editor = opened.locator("#tb-recipe-text .cm-content")
     editor.click()
     opened.keyboard.press("Control+A")
-    opened.keyboard.type("merge_methd: ties\nmodels: []\n")
+    opened.keyboard.type("merge_methd: ties\ndtype: [x]\nmodels: []\n")
     opened.click("#tb-apply")
-    expect(opened.locator("#tb-notice")).to_contain_text("line 1")
-    expect(opened.locator("#tb-notice")).to_contain_text("merge_method")
+    notice = opened.locator("#tb-notice")
+    for part in ("2 things to mend", "line 1: unknown key", "Did you mean merge_method?", "line 2: dtype"):
+        expect(notice).to_contain_text(part)
     expect(opened.locator(".tb-model")).to_have_count(5)
 
 

@@ -81,7 +81,7 @@ def test_call_with_fields_of_another_kind_is_told_so_and_leaves_no_traceback(
     names = ("key", "weight", "text", "kind", "id", "role", "revision", "share", "mb")
     for event in told_events(address):
         if event["name"] != "cells":  # its one field may be anything, and is read with the recipe
-            assert "is not a" in answer(address, event, dict.fromkeys(names, [[]]), new_owner()), event
+            assert "is not a" in answer(address, event, {name: [[]] for name in names}, new_owner()), event
     assert "Traceback" not in log.read_text()
 
 

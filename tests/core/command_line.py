@@ -25,7 +25,7 @@ def write_recipe_file(folder: Path, base: Path | None, models: list[Path] | None
 
 
 def refusal(recipe: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one error line with which `merge` refuses `recipe`, and nothing written: no output, no part of one."""
+    """The error with which `merge` refuses `recipe`, a line for each mistake; nothing was written for it."""
     out = recipe.parent / "out"
     before = sorted(path.name for path in recipe.parent.iterdir())
     assert main(["merge", str(recipe), str(out)]) == 2
@@ -33,7 +33,6 @@ def refusal(recipe: Path, capsys: pytest.CaptureFixture[str]) -> str:
     stdout, stderr = capsys.readouterr()
     assert stdout == ""
     lines = stderr.splitlines()
-    assert len(lines) == 1, stderr
-    assert lines[0].startswith("error: ")
-    assert lines[0].isprintable()
-    return lines[0].removeprefix("error: ")
+    assert lines
+    assert all(line.startswith("error: ") and line.isprintable() for line in lines), stderr
+    return "\n".join(line.removeprefix("error: ") for line in lines)

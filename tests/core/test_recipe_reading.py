@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -411,6 +412,61 @@ def test_mistake_in_a_recipe_names_its_line_and_how_to_mend_it(
     assert said.startswith(f"{file}, line {line}: "), said
     assert message in said
     assert hint in said
+    assert said.count(str(file)) == 1, "one mistake is told once, without what follows from it"
+
+
+SEVERAL = """\
+merge_methd: ties
+base_model: base
+models:
+- model: a
+  weight: 2
+  parameters: {weight: 1, desnity: 0.5}
+- model: b
+  parameters: {density: 1.5}
+- parameters: {weight: x}
+- c
+parameters: {elect: majority, lambda: 1}
+dtype: bf16
+tokenizer: [x]
+"""
+
+
+def lines_told(text: str) -> list[int]:
+    with pytest.raises(UserError) as refused:
+        read_recipe(text, "recipe")
+    return [int(line) for line in re.findall(r"^recipe, line (\d+): ", str(refused.value), re.MULTILINE)]
+
+
+def test_every_mistake_of_a_recipe_is_told_with_its_line() -> None:
+    known = SEVERAL.replace("merge_methd", "merge_method")
+    assert lines_told(known) == [5, 6, 8, 9, 9, 10, 11, 12, 13]
+    # Without a method nothing is known of parameters; the rest is told all the same.
+    assert lines_told(SEVERAL) == [1, 5, 9, 10, 13]
+
+
+def test_what_is_missing_because_of_a_mistake_is_not_told_as_another_one() -> None:
+    assert lines_told(GOOD.replace("weight: 1}", "wieght: 1}")) == [7]  # not: b has no weight
+    assert lines_told(GOOD.replace("base_model: base", "base_model: [base]")) == [2]  # not: ties needs a base
+    assert lines_told(GOOD.replace("- model: b", "- modle: b") + "tokenizer_source: b\n") == [6, 6]
+
+
+def test_command_line_tells_every_mistake_of_a_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "recipe.yml"
+    file.write_text(SEVERAL)
+    assert main(["check", str(file)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5
+    assert all(line.startswith(f"error: {file}, line ") for line in told)
+
+
+def test_recipe_with_hundreds_of_mistakes_tells_the_first_twenty() -> None:
+    many = GOOD + "".join(f"unknown{number}: 1\n" for number in range(300))
+    assert lines_told(many) == list(range(8, 28))
+    with pytest.raises(UserError, match="There are 280 more"):
+        read_recipe(many)
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -439,7 +495,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ids=["empty", "comment", "null", "latin", "nul", "utf-16", "long", "endless", "bomb", "braces", "brackets", "keys",
          "unicode", "control"],
 )  # fmt: skip
-def test_what_is_no_recipe_is_refused_in_one_line(
+def test_what_is_no_recipe_is_refused(
     content: bytes, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "recipe.yml"
