@@ -10,7 +10,7 @@ import gradio as gr
 
 from components.event_fields import Refused, number, text
 from components.header import whereabouts
-from components.interference import conflict_map, inspecting
+from components.interference import conflict_map, drilldown, inspecting, tensor_blocks
 from components.link import Link, link_query, read_query
 from components.models.model_rows import Found, model_rows
 from components.page import CHANGE, QUICK, Page, complaint
@@ -47,12 +47,14 @@ class Parts:
     licences: gr.Accordion
     terms: gr.Markdown
     map: conflict_map.ConflictMap
+    cell: drilldown.CellView
     tray: runs.Tray
     measuring: measuring.Measuring
     results: results.Results
     publish: publish.Publish
     moving: gr.Timer
     asked: gr.State
+    closer: gr.State
     seen: gr.State
 
 
@@ -97,7 +99,11 @@ class Reactions:
         for event in (opened.then, page.run.change):
             event(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         page.run.change(lambda d, r: self.query(d, r), [page.draft, page.run], parts.link, **QUICK)
-        parts.moving.tick(self.look_at_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
+        looked_after = [page.draft, page.owner, parts.asked, parts.closer]
+        closer_shown = [parts.cell, parts.closer]
+        parts.moving.tick(self.look_at_map, looked_after, [*map_shown, *closer_shown], **QUICK)
+        asking = [page.owner, parts.asked, parts.closer]
+        parts.cell.blocks(self.ask_blocks, asking, [*closer_shown, parts.moving], **CHANGE)
         parts.moving.tick(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
         chosen.change(self.show_go, [page.draft, page.owner, chosen], go_shown, **QUICK)
         started = [page.run, page.notice, parts.moving]
@@ -190,10 +196,34 @@ class Reactions:
         state = inspecting.ask(self.workspace, draft, owner, asked, who, elections=True)
         return self._mapped(state, draft, asked)
 
-    def look_at_map(self, draft: Draft, owner: str, asked: inspecting.Asked) -> tuple[Any, ...]:
-        """(map, asked, timer) while an inspection runs."""
-        state = inspecting.look(self.workspace, runs.known_owner(owner), asked)
-        return (gr.skip(), gr.skip(), gr.skip()) if state is None else self._mapped(state, draft, asked)
+    def look_at_map(
+        self, draft: Draft, owner: str, asked: inspecting.Asked, closer: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        """(map, asked, timer, cell, closer) while an inspection or the count of a tensor runs."""
+        owner = runs.known_owner(owner)
+        state = inspecting.look(self.workspace, owner, asked)
+        mapped = (gr.skip(), gr.skip(), gr.skip()) if state is None else self._mapped(state, draft, asked)
+        blocks = tensor_blocks.look(self.workspace, owner, closer)
+        near = (gr.skip(), gr.skip()) if blocks is None else (tensor_blocks.update(blocks), blocks.closer)
+        return *mapped, *near
+
+    def ask_blocks(
+        self,
+        owner: str,
+        asked: inspecting.Asked,
+        closer: Mapping[str, Any],
+        request: gr.Request,
+        event: gr.EventData,
+    ) -> tuple[Any, ...]:
+        """(cell, closer, timer) once the visitor wants one tensor by heads or rows, or none any more."""
+        owner, tensor = runs.known_owner(owner), str(event.tensor)
+        if not tensor:
+            inspecting.give_up(self.workspace, owner, closer)
+            return {"state": "empty"}, {}, gr.skip()
+        who = visitor(self.workspace, request)
+        state = tensor_blocks.ask(self.workspace, owner, asked, closer, tensor, who)
+        moving = gr.Timer(LOOK_EVERY) if state.closer.get("job") else gr.skip()
+        return tensor_blocks.update(state), state.closer, moving
 
     def _mapped(
         self, state: inspecting.MapState | None, draft: Draft, asked: inspecting.Asked

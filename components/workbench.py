@@ -51,7 +51,7 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
             with gr.Column(elem_classes=["tb-middle"]):
                 the_map = conflict_map.build()
                 conflict_map.follow(the_map, page, tuned)
-                drilldown.build()
+                cell = drilldown.build()
             with gr.Column(elem_classes=["tb-right"]):
                 with gr.Column(elem_classes=["tb-panel"]):
                     tray = runs.build(workspace)
@@ -72,12 +72,14 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
             licences=licences,
             terms=terms,
             map=the_map,
+            cell=cell,
             tray=tray,
             measuring=measured,
             results=scores,
             publish=published,
             moving=gr.Timer(LOOK_EVERY, active=False),
             asked=gr.State({}),
+            closer=gr.State({}),
             seen=gr.State({}),
         )
         Reactions(page, parts, workspace, publisher).wire(demo)

@@ -7,10 +7,11 @@ const [title, size, close, empty, open, say, why, heading, place, body, more] = 
 ].map((name) => root.querySelector(name));
 const curve = makeCurve(place.querySelector("svg"));
 const models = makeCellModels(root);
+const tensors = makeCellTensor(root, (tensor) => trigger("blocks", { tensor }));
 const { state } = shared;
 let rates = []; // the table's cells that follow the density
 
-function show() {
+function show(another) {
   const { map, cell: number } = state;
   const chosen = map && number >= 0;
   empty.hidden = chosen;
@@ -18,7 +19,8 @@ function show() {
   root.dataset.open = chosen;
   title.textContent = chosen ? cellTitle(map, number) : "A closer look";
   size.textContent = "";
-  if (!chosen) return;
+  tensors.begin();
+  if (!chosen) return map && tensors.renew([], another);
   const cell = map.cells[number];
   size.textContent = `${counted(cell.numel, "weight")} · ${counted(cell.count, "tensor")}`;
   rates = cell.tensors.map(() => node("td", "tb-number"));
@@ -27,7 +29,7 @@ function show() {
       const row = node("tr");
       const name = node("th", "tb-row-name tb-tensor-name");
       name.scope = "row";
-      tensor.name.split(/(?<=\.)/).forEach((word) => name.append(word, node("wbr"))); // breaks at its dots
+      name.append(tensors.pick(tensor.name));
       row.append(name, node("td", "tb-number", whole(tensor.numel)), rates[place]);
       return row;
     }),
@@ -38,6 +40,7 @@ function show() {
   explain();
   drawCurve();
   follow();
+  tensors.renew(cell.tensors.map(({ name }) => name), another);
 }
 
 // Why this cell, where nobody has chosen it.
@@ -106,6 +109,7 @@ function follow() {
   });
   curve.mark(share);
   models.follow(map, number, share);
+  tensors.follow();
 }
 
 close.addEventListener("click", () => {
@@ -114,7 +118,7 @@ close.addEventListener("click", () => {
 });
 
 shared.listen((changed) => {
-  if (changed.has("map") || changed.has("cell")) return show();
+  if (changed.has("map") || changed.has("cell")) return show(changed.has("map"));
   if (changed.has("picked")) explain();
   if (changed.has("mode")) drawCurve();
   follow();
@@ -126,4 +130,5 @@ new ResizeObserver(() => {
   drawCurve();
   follow();
 }).observe(place);
-show();
+show(false);
+watch("value", () => tensors.receive(props.value));

@@ -75,7 +75,7 @@ def ask(
         wanted = question(draft.recipe)
         if asked.get("question") == wanted and not told:
             return None
-        _give_up(workspace, owner, asked)
+        give_up(workspace, owner, asked)
         recipe = read_recipe(wanted)
         checkpoints = open_all(recipe, who.hub).values()
         missing = sum(c.nbytes for c in checkpoints if c.root is None)
@@ -123,8 +123,8 @@ def _read_report(workspace: Workspace, job: Job) -> InterferenceReport:
     return InterferenceReport.from_json(document or {})
 
 
-def _give_up(workspace: Workspace, owner: str, asked: Asked) -> None:
-    """Stop an inspection that nobody waits for any more."""
+def give_up(workspace: Workspace, owner: str, asked: Asked) -> None:
+    """Stop the job that is `asked` for and that nobody waits for any more."""
     if not asked.get("job"):
         return
     job = workspace.store.get(asked["job"], owner)
