@@ -156,7 +156,8 @@ class Reactions:
         self, draft: Draft, found: Found, owner: str, chosen: list[str], hub: HubClient
     ) -> tuple[Any, ...]:
         probes = len(probe_sets.chosen_paths(self.workspace, owner, chosen))
-        ready, words, beneath, terms = readiness(draft, found, probes, hub)
+        runs_folder = self.workspace.store.root / "runs"
+        ready, words, beneath, terms = readiness(draft, found, probes, hub, runs_folder)
         return gr.Button(words, interactive=ready), beneath, gr.Accordion(visible=bool(terms)), terms
 
     def query(self, draft: Draft, run: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ import gradio as gr
 
 from components.workspace import Workspace
 from merge_core.checkpoint import Checkpoint
+from merge_core.errors import TryAgain, UserError
 from merge_core.hub import HubClient
 from merge_core.jobs import Job, JobKind
 from merge_core.jobs.fetching import retry_fetched, submit_fetched
 from merge_core.preflight import bytes_out, template_ref
 from merge_core.prepare import open_all, pinned
-from merge_core.prepare.needs import Needs, needs_of
+from merge_core.prepare.needs import Needs, NoRoom, needs_of, needs_streamed
 from merge_core.recipe import ModelRef, Recipe, read_recipe, write_recipe
 
 RECALL = 30.0  # seconds: one change of the draft makes several handlers look at the same models
@@ -53,14 +54,28 @@ class Visitor:
             whole: False for work that reads parts of the models where they are; it can be done on public ones alone.
 
         Raises:
-            UserError: a model cannot be opened, too much waits already, or the disk has no room for it.
+            UserError: a model cannot be opened, too much waits already, or the disk has no room for it; where it has
+                none for a merge's models alone, their weights are left on the Hub.
         """
         checkpoints = open_all(recipe, self.hub)
         text = write_recipe(pinned(recipe, checkpoints))
-        needs = self._needs(kind, recipe, checkpoints) if whole else Needs()
-        if self.account and needs.download:
-            return submit_fetched(workspace.store, kind, owner, text, options, self.hub, needs, self.account)
-        return workspace.store.submit(kind, owner, text, options, needs=needs, account=self.account)
+
+        def queue(options: Mapping[str, Any], needs: Needs) -> Job:
+            if self.account and needs.download:
+                return submit_fetched(
+                    workspace.store, kind, owner, text, options, self.hub, needs, self.account
+                )
+            return workspace.store.submit(kind, owner, text, options, needs=needs, account=self.account)
+
+        try:
+            return queue(options, self._needs(kind, recipe, checkpoints) if whole else Needs())
+        except NoRoom as full:
+            streamed = self._needs(kind, recipe, checkpoints, stream=True)
+            if not streamed.streams:
+                raise
+            if self.account:
+                require_public(streamed.streams, full)
+            return queue({**options, "stream": True}, streamed)
 
     def again(self, workspace: Workspace, job: Job) -> Job:
         """Queue a failed or cancelled run of theirs once more, on the same commits.
@@ -69,14 +84,54 @@ class Visitor:
             UserError: see `submit`, or the run has not failed.
         """
         recipe = read_recipe(job.recipe, "the run's recipe")
-        needs = self._needs(job.kind, recipe, open_all(recipe, self.hub))
+        stream = bool(job.options.get("stream", False))
+        needs = self._needs(job.kind, recipe, open_all(recipe, self.hub), stream=stream)
         if self.account and needs.download:
             return retry_fetched(workspace.store, job, self.hub, needs)
         return workspace.store.retry(job.id, job.owner, needs=needs)
 
-    def _needs(self, kind: JobKind, recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Needs:
-        output = bytes_out(recipe, checkpoints[template_ref(recipe)]) if kind == "merge" else 0
+    def _needs(
+        self,
+        kind: JobKind,
+        recipe: Recipe,
+        checkpoints: Mapping[ModelRef, Checkpoint],
+        *,
+        stream: bool = False,
+    ) -> Needs:
+        """What the work takes with whole models here; with their weights left on the Hub if `stream`, for a merge."""
+        if kind != "merge":
+            return needs_of(checkpoints, self.hub)
+        template = template_ref(recipe)
+        output = bytes_out(recipe, checkpoints[template])
+        if stream:
+            return needs_streamed(checkpoints, template, self.hub, output)
         return needs_of(checkpoints, self.hub, output)
+
+
+def require_public(models: Iterable[str], full: NoRoom) -> None:
+    """Refuse to have the worker read models that only the visitor may read: it does not have their token.
+
+    Args:
+        models: `owner/name@commit` of each.
+        full: why they are not downloaded.
+
+    Raises:
+        UserError: one is not public.
+    """
+    nobody = HubClient()
+    for name in models:
+        try:
+            public = not nobody.files(ModelRef.parse(name)).gated
+        except TryAgain:
+            raise
+        except UserError:
+            public = False
+        if not public:
+            raise UserError(
+                f"{full.message} It could be read from the Hub while it is merged, but {name.partition('@')[0]} is "
+                "open to your account alone, and your sign-in never leaves this page.",
+                "Run Tiebreak on your own machine for it, or try smaller models.",
+            )
 
 
 def visitor(workspace: Workspace, request: gr.Request | None) -> Visitor:

@@ -91,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         help="what computes (default: cpu; cuda needs a GPU)",
     )
     merge.add_argument(
+        "--stream",
+        action="store_true",
+        help="read models on the Hub while they are merged instead of downloading them; done by itself where the disk "
+        "has no room for them",
+    )
+    merge.add_argument(
         "--probe",
         type=Path,
         nargs="+",

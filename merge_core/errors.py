@@ -35,3 +35,7 @@ class UserErrors(UserError):
     def __init__(self, problems: Sequence[UserError]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
+
+
+class TryAgain(UserError):
+    """Nothing is wrong with what was asked for: the same may succeed later, so what was done of it is worth keeping."""

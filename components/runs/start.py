@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from components import wording
@@ -11,19 +12,24 @@ from components.tuning.editing import Draft, without_left_out
 from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.checkpoint import Checkpoint
+from merge_core.engine.merging import MEMORY
+from merge_core.engine.traffic import traffic
 from merge_core.errors import UserError
+from merge_core.home import on_space
 from merge_core.hub import HubClient
 from merge_core.jobs import Job
+from merge_core.plan import make_plan
 from merge_core.preflight import examine
-from merge_core.prepare.needs import needs_of
-from merge_core.prepare.pace import DOWNLOAD, seconds_for
-from merge_core.recipe import ModelRef
+from merge_core.prepare import affordable_needs
+from merge_core.prepare.needs import Needs
+from merge_core.prepare.pace import DOWNLOAD, STREAM, seconds_for
+from merge_core.recipe import ModelRef, Recipe
 
 MERGE_AND_MEASURE, MERGE = "Merge and measure", "Merge"
 
 
 def readiness(
-    draft: Draft, found: Mapping[ModelRef, Checkpoint | UserError], probes: int, hub: HubClient
+    draft: Draft, found: Mapping[ModelRef, Checkpoint | UserError], probes: int, hub: HubClient, runs: Path
 ) -> tuple[bool, str, str, str]:
     """(can start, the button's words, the line beneath it, what the licences ask), the last two as Markdown.
 
@@ -31,6 +37,7 @@ def readiness(
         found: what `Workspace.open` found.
         probes: how many probe sets will be run on the result.
         hub: where the models were opened that are not on this machine.
+        runs: the folder below which the merge will be written.
     """
     words = MERGE_AND_MEASURE if probes else MERGE
     if draft.problem is not None:
@@ -43,20 +50,35 @@ def readiness(
     terms = "\n\n".join(wording.plain_markdown(sentence) for sentence in verdict.terms)
     if verdict.problems:
         return False, words, wording.plain_markdown(str(verdict.problems[0])), terms
-    needs = needs_of(opened, hub, output=verdict.bytes_out)
-    facts = [f"writes {wording.size(verdict.bytes_out)}"]
-    if needs.download:
-        took = seconds_for(DOWNLOAD, needs.download)
-        about = f" in about {wording.duration(took)}" if took else ""
-        facts.insert(0, f"downloads {wording.size(needs.download)}{about}")
-    facts.append(_measured(len(draft.recipe.refs()) + 1, probes))
+    needs = affordable_needs(draft.recipe, opened, hub, verdict.bytes_out, runs / "run")
+    facts = [*_from_hub(draft.recipe, opened, needs), f"writes {wording.size(verdict.bytes_out)}"]
+    facts.append(_measured(0 if needs.streams else len(draft.recipe.refs()), probes))
     return True, words, " · ".join(facts), terms
 
 
-def _measured(models: int, probes: int) -> str:
+def _from_hub(recipe: Recipe, opened: Mapping[ModelRef, Checkpoint], needs: Needs) -> Iterator[str]:
+    """What comes over the network, and how long that takes."""
+    if needs.streams:
+        expected = traffic(make_plan(recipe, opened), MEMORY)
+        took = seconds_for(STREAM, expected.likely) or seconds_for(DOWNLOAD, expected.likely)
+        most = f", at most {wording.size(expected.most)}" if expected.most > expected.likely else ""
+        why = (
+            "" if on_space() else ": the disk has no room to download it"
+        )  # on a Space, something may make way
+        yield f"reads {wording.size(expected.likely)} from the Hub while it merges{_about(took)}{most}{why}"
+    elif needs.download:
+        yield f"downloads {wording.size(needs.download)}{_about(seconds_for(DOWNLOAD, needs.download))}"
+
+
+def _about(seconds: float | None) -> str:
+    return f" in about {wording.duration(seconds)}" if seconds else ""
+
+
+def _measured(parents: int, probes: int) -> str:
     if not probes:
         return "measures nothing: no probe set is chosen"
-    return f"measures {models} models on {probes} probe set{'s' if probes > 1 else ''}"
+    models = f"{parents + 1} models" if parents else "the merge alone"
+    return f"measures {models} on {probes} probe set{'s' if probes > 1 else ''}"
 
 
 def start(draft: Draft, owner: str, workspace: Workspace, chosen: Sequence[str], who: Visitor) -> Job:

@@ -45,6 +45,22 @@ class Adapted:
 
 
 @dataclass(frozen=True)
+class Streamed:
+    """How the weights of a model are read that stay on the Hub.
+
+    Args:
+        read_into: `read_into(file, start, room)` fills `room`, bytes, with what lies in a file from byte `start` on;
+            called from several threads at once.
+        sizes: bytes of its files, by their names.
+        folder: holds the small files beside the weights; None where nobody asked for them.
+    """
+
+    read_into: Callable[[str, int, memoryview], None]
+    sizes: Mapping[str, int]
+    folder: Path | None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """An opened model. Only headers and the configuration have been read.
 
@@ -63,6 +79,7 @@ class Checkpoint:
         adapted: for a model with an adapter applied; `specs` and `root` are then its base's, but for tensors that the
             adapter replaces.
         fetch_start: `fetch_start(name, most)` answers the first bytes of a file that lies on the Hub alone, or None.
+        streamed: how its weights are read where `root` is None and they are to stay on the Hub; else None.
     """
 
     ref: str
@@ -77,6 +94,7 @@ class Checkpoint:
     sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     adapted: Adapted | None = None
     fetch_start: Callable[[str, int], bytes | None] | None = field(default=None, compare=False, repr=False)
+    streamed: Streamed | None = field(default=None, compare=False, repr=False)
 
     def start_of(self, name: str, most: int) -> bytes | None:
         """The first bytes, at most `most`, of a small file beside the weights; None where there is none to be read."""
@@ -113,9 +131,21 @@ class Checkpoint:
         """Size of all tensors in bytes."""
         return sum(spec.nbytes for spec in self.specs.values())
 
+    @property
+    def folder(self) -> Path:
+        """The folder on this machine with the files beside the weights."""
+        found = self.root or (self.streamed.folder if self.streamed is not None else None)
+        assert found is not None, f"{self.ref} has not been downloaded"
+        return found
+
+    def holder(self, spec: TensorSpec) -> Checkpoint:
+        """Whose file `spec` lies in: of an adapted model its base or its adapter, else the model itself."""
+        if self.adapted is None:
+            return self
+        return self.adapted.adapter if spec.file == ADAPTER_WEIGHTS else self.adapted.base
+
     def path(self, spec: TensorSpec) -> Path:
         """The weight file on this machine that holds `spec`."""
-        assert self.root is not None, f"{self.ref} has not been downloaded"
-        if self.adapted is not None and spec.file == ADAPTER_WEIGHTS:
-            return self.adapted.adapter.path(spec)
-        return self.root / spec.file
+        root = self.holder(spec).root
+        assert root is not None, f"{self.ref} has not been downloaded"
+        return root / spec.file

@@ -31,10 +31,10 @@ def merge(arguments: Arguments) -> None:
     from merge_core.cli.reproduce import find_recipe
     from merge_core.engine import merge as merge_plan
     from merge_core.engine.output import refuse_occupied
+    from merge_core.engine.result import remember_merge
     from merge_core.home import home
     from merge_core.jobs.housekeeping import tidy_up_if_due
     from merge_core.prepare import prepare
-    from merge_core.prepare.pace import remember
     from merge_core.trimming.known import THRESHOLDS
 
     refuse_occupied(arguments.out)  # before anything is downloaded
@@ -44,7 +44,14 @@ def merge(arguments: Arguments) -> None:
             f"{ref} is not pinned to a commit: its newest one is taken, which may not be the one merged then."
         )
     with _stop_on_interrupt() as stopped, Meter() as meter:
-        plan = prepare(source.recipe, progress=meter, cancelled=stopped, note=_note, out=arguments.out)
+        plan = prepare(
+            source.recipe,
+            progress=meter,
+            cancelled=stopped,
+            note=_note,
+            out=arguments.out,
+            stream=arguments.stream,
+        )
         probes = _fitting_probes(plan, arguments.probe)
         made = merge_plan(
             plan,
@@ -57,9 +64,14 @@ def merge(arguments: Arguments) -> None:
             known=home() / THRESHOLDS,
             device=arguments.device,
         )
-    if not made.resumed:
-        remember(plan.method.name, plan.bytes_in, made.seconds)
+    remember_merge(plan, made)
     print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
+    if made.streamed:
+        checked, read = made.checked
+        others = "" if checked == read else "; the others were not read from start to end, and not compared"
+        print(
+            f"read {size(made.streamed)} from the Hub: {checked} of {read} files match the hashes it lists{others}"
+        )
     if source.is_merge:
         same = source.matches(made.folder)
         print(
@@ -186,8 +198,7 @@ def check(arguments: Arguments) -> None:
     from merge_core.cli.verdicts import model_lines, resource_lines
     from merge_core.plan import make_plan
     from merge_core.preflight import examine, examine_each
-    from merge_core.prepare import open_all, require_room_for
-    from merge_core.prepare.needs import needs_of
+    from merge_core.prepare import affordable_needs, open_all, require_room_for
 
     recipe = find_recipe(arguments.recipe).recipe
     checkpoints = open_all(recipe)
@@ -199,9 +210,9 @@ def check(arguments: Arguments) -> None:
     plan = make_plan(recipe, checkpoints)
     for line in describe(plan).split("\n"):
         _say(line)
-    needs = needs_of(checkpoints)
+    needs = affordable_needs(recipe, checkpoints)
     cache_folder = None
-    if needs.download:
+    if needs.download or needs.streams:
         from merge_core.hub.cache import root
 
         cache_folder = root()

@@ -16,8 +16,7 @@ def companion_files(plan: MergePlan) -> list[tuple[str, Path | bytes]]:
     template = plan.template
     files: list[tuple[str, Path | bytes]] = []
     for name in template.files:
-        assert template.root is not None
-        source = template.root / name
+        source = template.folder / name
         files.append((name, _config(plan, source) if name == "config.json" else source))
     if len(plan.shards) > 1:
         names = {t.name: plan.shards[t.shard].file for t in plan.tensors}

@@ -9,20 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from merge_core.checkpoint.low_rank import factor_bytes
 from merge_core.engine.combine import Combiner
 from merge_core.engine.companions import companion_files
 from merge_core.engine.output import OutputFolder
+from merge_core.engine.result import MergeResult
+from merge_core.engine.traffic import share_memory
 from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
-from merge_core.streaming.budget import Budget, divide
+from merge_core.streaming.budget import Budget
+from merge_core.streaming.inputs import Inputs, rows_of
 from merge_core.streaming.pieces import Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
@@ -33,22 +35,8 @@ from merge_core.trimming.trim import ScopeTrim, measure_trim, segments_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-
-@dataclass(frozen=True)
-class MergeResult:
-    """A finished merge.
-
-    Args:
-        folder: where it lies.
-        bytes: size of its weight files.
-        seconds: how long this run took; less than the whole where it continued an earlier one.
-        resumed: share of the entries that an earlier, killed run had finished, 0 to 1.
-    """
-
-    folder: Path
-    bytes: int
-    seconds: float
-    resumed: float
+MEMORY = 1 << 30  # bytes that a merge may use unless it is told otherwise
+LOOK_AHEAD = 64  # tensors, while they are fetched from the Hub
 
 
 def merge(
@@ -58,7 +46,7 @@ def merge(
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
     threads: int | None = None,
-    memory: int = 1 << 30,
+    memory: int = MEMORY,
     extra_files: Sequence[tuple[str, bytes]] = (),
     known: Path | None = None,
     device: str = "cpu",
@@ -89,7 +77,7 @@ def merge(
         work.save()
         work.require_unchanged()
         output.complete([*companion_files(plan), *extra_files])
-    return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed)
+    return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed, *work.from_hub)
 
 
 class _Work:
@@ -120,12 +108,12 @@ class _Work:
         self.finished = sum(p.size for p in pieces if p in output.done)
         self._at_start = self.finished
         self._done = set(output.done)
-        owners = (*plan.models, *([plan.base] if plan.base else []))
-        budget = divide(memory, threads, len(plan.models) + 1, max(map(factor_bytes, owners)))
-        self._reader = _reader(plan, budget, device)
+        budget, room = share_memory(plan, memory, threads)
+        self._inputs = Inputs(plan, room, self._stopped)
+        self._reader = _reader(plan, self._inputs, budget, device)
         self._known = KnownThresholds(known, plan)
         self._combiner = Combiner(plan, output, self._reader.largest_chunk, self._check)
-        self._pool = Pool(budget.threads, self._tell)
+        self._pool = Pool(budget.threads, self._check if self._inputs.streamed else self._tell)
 
     def run(self) -> None:
         """Do everything that is not done yet."""
@@ -134,13 +122,21 @@ class _Work:
             copied = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is None]
             self._pool.each(self._copy, self._left([p for i, t in copied for p in pieces_of(i, t)]))
             whole = [(i, t) for i, t in merged if (rule := self._plan.trim(t)) and rule.scope == "model"]
-            if whole:
-                self._merge_whole_model(whole)
+            if self._inputs.streamed:
+                self._merge_streamed([whole] if whole else [[each] for each in merged], bool(whole))
+            elif whole:
+                self._merge_whole_model(whole, self._pool.each)
             else:
                 self._merge_by_tensor(merged)
             self._tell()
         finally:
+            self._inputs.close()
             self._pool.close()
+
+    @property
+    def from_hub(self) -> tuple[int, tuple[int, int]]:
+        """`MergeResult.streamed` and `checked`."""
+        return self._inputs.fetched, self._inputs.checked
 
     def require_unchanged(self) -> None:
         """Make sure that no input was written to meanwhile.
@@ -148,22 +144,52 @@ class _Work:
         Raises:
             UserError: one was.
         """
-        self._reader.require_unchanged()
+        self._inputs.require_unchanged()
 
     def save(self) -> None:
         """Keep what was measured."""
         self._known.save()
 
-    def _merge_whole_model(self, tensors: list[tuple[int, TensorPlan]]) -> None:
+    def _merge_streamed(self, scopes: list[list[tuple[int, TensorPlan]]], whole: bool) -> None:
+        """One trim scope at a time, as the base's files lie: the network takes the time, and a scope the memory."""
+        scopes = sorted(scopes, key=lambda scope: min(_place(self._plan, t) for _, t in scope))
+        left = [s for s in scopes if self._left([p for i, t in s for p in pieces_of(i, t)])]
+
+        def merge_scope(at: int) -> None:
+            scope, *following = (
+                [p for i, t in s for p in pieces_of(i, t)] for s in left[at : at + LOOK_AHEAD]
+            )
+            each = self._pool.each if self._inputs.hold(scope, following) else self._sweep
+            if whole:
+                self._merge_whole_model(left[at], each)
+            else:
+                self._merge_tensor(left[at][0][0], each)
+
+        walker = Pool(1, self._tell)  # so that this thread can tell how far it is, and hear of a cancellation
+        try:
+            walker.watch(merge_scope, range(len(left)))
+        finally:
+            walker.close()
+
+    def _sweep(self, function: Any, pieces: Sequence[Piece]) -> list[Any]:
+        """As `Pool.each`, for pieces that have no room together: in order, and fetched in that order."""
+        self._inputs.expect(pieces)
+        found = []
+        for piece in pieces:
+            self._check()
+            found.append(function(piece))
+        return found
+
+    def _merge_whole_model(self, tensors: list[tuple[int, TensorPlan]], each: Any) -> None:
         rule = self._plan.trim(tensors[0][1])
         assert rule is not None
         scope = [p for i, t in tensors if t.counted for p in pieces_of(i, t)]
         pieces = [p for i, t in tensors for p in pieces_of(i, t)]
         if self._left(pieces):
             self._message = "ranking magnitudes over the whole model"
-            trim = self._trim(rule, scope, self._pool.each, WHOLE_MODEL)
+            trim = self._trim(rule, scope, each, WHOLE_MODEL)
             trim.before.update(self._tied_copies(tensors, trim))
-            self._pool.each(lambda p: self._combine(p, trim), self._left(pieces))
+            each(lambda p: self._combine(p, trim), self._left(pieces))
 
     def _tied_copies(self, tensors: list[tuple[int, TensorPlan]], trim: ScopeTrim) -> dict[Piece, list[int]]:
         """A stored copy of a tied tensor is cut where the tensor it copies is."""
@@ -257,8 +283,11 @@ class _Work:
         self._output.finish(piece, tensor.nbytes if piece.start == 0 else 0)
         self._advance(piece.size)
 
+    def _stopped(self) -> bool:
+        return self._pool.stop.is_set() or (self._cancelled is not None and self._cancelled())
+
     def _check(self) -> None:
-        if self._pool.stop.is_set() or (self._cancelled is not None and self._cancelled()):
+        if self._stopped():
             raise Cancelled
 
     def _tell(self) -> None:
@@ -272,9 +301,15 @@ class _Work:
         self._progress(Progress(self.finished, self.total, self._message, eta))
 
 
-def _reader(plan: MergePlan, budget: Budget, device: str) -> VectorReader:
+def _reader(plan: MergePlan, inputs: Inputs, budget: Budget, device: str) -> VectorReader:
     if device == "cpu":
-        return VectorReader(plan, budget)
+        return VectorReader(plan, budget, inputs)
     from merge_core.streaming.accelerator import TorchReader
 
-    return TorchReader(plan, budget, device)
+    return TorchReader(plan, budget, device, inputs)
+
+
+def _place(plan: MergePlan, tensor: TensorPlan) -> tuple[str, int]:
+    """Where a tensor lies in the files of the base, or of the first model."""
+    _, spec = rows_of(plan, tensor)[-1]
+    return spec.file, spec.offset

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from merge_core.errors import UserError
+from merge_core.errors import TryAgain, UserError
 from merge_core.plan import MergePlan
 from merge_core.plan.layout import Shard
 from merge_core.streaming.pieces import Piece
@@ -56,6 +56,8 @@ class OutputFolder:
     def open(self) -> Iterator[OutputFolder]:
         """Hold the folder; on `UserError` and cancellation nothing of it remains, on a crash its journal does.
 
+        On `TryAgain` its journal remains as well, if there is a finished piece in it.
+
         Raises:
             UserError: the output folder is not empty or cannot be made, another merge writes it, or the disk is full.
         """
@@ -78,6 +80,14 @@ class OutputFolder:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
                 raise _no_space(self.final, self._plan.bytes_out) from None
+            except TryAgain as error:
+                self._commit()
+                if self.journal.read_bytes().count(b"\n") < 2:
+                    self._forget()
+                    raise
+                raise TryAgain(
+                    error.message, f"{error.hint} The same merge then goes on where it stopped."
+                ) from None
             except Exception:
                 self._forget()
                 raise

@@ -40,6 +40,12 @@ def _folder(repo_id: str) -> Path:
     return root() / repo_folder_name(repo_id=repo_id, repo_type="model")
 
 
+def small_files(checkpoint: Checkpoint, listing: Listing) -> list[str]:
+    """Those of a model's `needed_files` that are no weights."""
+    weights = {spec.file for spec in checkpoint.specs.values()}
+    return [name for name in needed_files(checkpoint, listing) if name not in weights]
+
+
 def needed_files(checkpoint: Checkpoint, listing: Listing) -> list[str]:
     """The files of a repository that a merge reads or takes over, the weights first."""
     weights = list(dict.fromkeys(spec.file for spec in checkpoint.specs.values()))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from merge_core.checkpoint import Checkpoint
+from merge_core.checkpoint import Checkpoint, Streamed
 from merge_core.checkpoint.lora import adapt, is_adapter, parts_of
 from merge_core.checkpoint.remote import open_remote
 from merge_core.errors import UserError
 from merge_core.home import on_space
 from merge_core.hub import account, cache, search
-from merge_core.hub.download import download
+from merge_core.hub.download import download, fetch_files
 from merge_core.hub.listing import Listing, list_files
 from merge_core.hub.problems import Unreachable
 from merge_core.hub.publish import Published, publish
@@ -132,11 +132,44 @@ class HubClient:
             return adapt(base, adapter, checkpoint.ref)
         if checkpoint.root is not None or checkpoint.commit is None:
             return checkpoint
-        ref = ModelRef.parse(checkpoint.ref)
-        listing, small, _ = self._open(ModelRef(ref.path, checkpoint.commit), is_adapter(checkpoint))
+        listing, small, _ = self._opened(checkpoint)
         here = download(self._session, checkpoint, listing, small, progress, cancelled)
-        cache.remember_revision(ref.path, ref.revision, listing.commit)
+        cache.remember_revision(listing.repo_id, ModelRef.parse(checkpoint.ref).revision, listing.commit)
         return here
+
+    def stream(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        small_files: bool,
+        progress: ProgressCallback | None = None,
+        cancelled: CancelCheck | None = None,
+    ) -> Checkpoint:
+        """The same checkpoint with weights that are read where they lie, at its commit; an adapter is downloaded.
+
+        Args:
+            checkpoint: opened here.
+            small_files: download the files beside its weights.
+            progress, cancelled: of what is downloaded; `cancelled` is asked while weights are read as well.
+
+        Raises:
+            UserError: the Hub does not give what is downloaded.
+            Cancelled: `cancelled` answered true.
+        """
+        if checkpoint.adapted is not None:
+            base, adapter = parts_of(checkpoint)
+            base = self.stream(base, small_files=small_files, progress=progress, cancelled=cancelled)
+            return adapt(base, self.download(adapter, progress, cancelled), checkpoint.ref)
+        if checkpoint.root is not None or checkpoint.commit is None:
+            return checkpoint
+        listing, small, _ = self._opened(checkpoint)
+        folder = None
+        if small_files:
+            files = cache.small_files(checkpoint, listing)
+            folder = fetch_files(self._session, checkpoint.ref, listing, small, files, progress, cancelled)
+        read_into = RangeReader(self._session, listing, cancelled).read_into
+        sizes = {name: file.size for name, file in listing.files.items()}
+        return replace(checkpoint, streamed=Streamed(read_into, sizes, folder))
 
     def namespaces(self) -> tuple[str, ...]:
         """Where this account may publish; see `merge_core.hub.account.namespaces`."""
@@ -146,16 +179,17 @@ class HubClient:
         """What `download` would fetch of a checkpoint, not an adapted one, that was opened here."""
         if checkpoint.root is not None or checkpoint.commit is None:
             return 0
-        ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
-        listing, _, _ = self._open(ref, is_adapter(checkpoint))
+        listing = self._opened(checkpoint).listing
         return cache.bytes_to_fetch(cache.needed_files(checkpoint, listing), listing)
+
+    def bytes_beside(self, checkpoint: Checkpoint) -> int:
+        """What `stream` would fetch with `small_files` of a checkpoint, not an adapted one, that was opened here."""
+        listing = self._opened(checkpoint).listing
+        return cache.bytes_to_fetch(cache.small_files(checkpoint, listing), listing)
 
     def part_reader(self, checkpoint: Checkpoint, cancelled: CancelCheck | None = None) -> RangeReader:
         """Reads parts of the files of a checkpoint that was opened here."""
-        assert checkpoint.commit is not None, f"{checkpoint.ref} is no model on the Hub"
-        ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
-        listing, _, _ = self._open(ref, is_adapter(checkpoint))
-        return RangeReader(self._session, listing, cancelled)
+        return RangeReader(self._session, self._opened(checkpoint).listing, cancelled)
 
     def publish(
         self,
@@ -177,6 +211,12 @@ class HubClient:
             progress=progress,
             cancelled=cancelled,
         )
+
+    def _opened(self, checkpoint: Checkpoint) -> Opened:
+        """A checkpoint that was opened here, as it was then."""
+        assert checkpoint.commit is not None, f"{checkpoint.ref} is no model on the Hub"
+        ref = ModelRef(ModelRef.parse(checkpoint.ref).path, checkpoint.commit)
+        return self._open(ref, is_adapter(checkpoint))
 
     def _open(self, ref: ModelRef, adapter: bool = False) -> Opened:
         """The repository's files at the commit meant, and the checkpoint among them."""

@@ -54,17 +54,40 @@ def download(
         UserError: the Hub does not give the files, they are not what it lists, or the disk is full.
         Cancelled: `cancelled` answered true; finished files stay and are not fetched again.
     """
-    folder = cache.snapshot(listing.repo_id, listing.commit)
     files = cache.needed_files(checkpoint, listing)
-    missing = [name for name in files if not cache.is_here(folder, [name], listing)]
-    if missing:
-        cache.remove_orphans()
-        cache.require_space(cache.bytes_to_fetch(missing, listing), checkpoint.ref)
-        note_fetch(listing.repo_id, listing.commit)
-        _Transfer(session, listing, small, missing).run(checkpoint.ref, progress, cancelled)
+    folder = fetch_files(session, checkpoint.ref, listing, small, files, progress, cancelled)
     adapter = is_adapter(checkpoint)
     give_receipt(listing, files, adapter=adapter)
     return open_folder(folder, checkpoint.ref, listing.commit, adapter=adapter)
+
+
+def fetch_files(
+    session: Session,
+    ref: str,
+    listing: Listing,
+    small: SmallFiles,
+    files: Sequence[str],
+    progress: ProgressCallback | None = None,
+    cancelled: CancelCheck | None = None,
+) -> Path:
+    """Fetch those of `files` that are missing into the Hugging Face cache; the folder in which all of them lie then.
+
+    Args:
+        session, listing, small, progress, cancelled: see `download`.
+        ref: the model as its recipe spells it.
+        files: some of the repository's.
+
+    Raises:
+        UserError, Cancelled: see `download`.
+    """
+    folder = cache.snapshot(listing.repo_id, listing.commit)
+    missing = [name for name in files if not cache.is_here(folder, [name], listing)]
+    if missing:
+        cache.remove_orphans()
+        cache.require_space(cache.bytes_to_fetch(missing, listing), ref)
+        note_fetch(listing.repo_id, listing.commit)
+        _Transfer(session, listing, small, missing).run(ref, progress, cancelled)
+    return folder
 
 
 class _Transfer:

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from merge_core.errors import UserError
+from merge_core.errors import TryAgain, UserError
 
 # Whatever a call of the client may raise for reasons outside this program.
 TROUBLE = (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, RuntimeError, KeyError)
@@ -29,7 +29,7 @@ _RESET = re.compile(r"\br\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 _TOKENS = re.compile(r"\b(hf_|hf_oauth_|eyJ)[\w.-]{8,}|(?<=Bearer )\S+")
 
 
-class Unreachable(UserError):
+class Unreachable(TryAgain):
     """The Hub could not be asked: not a word about what it would have answered."""
 
 
@@ -198,7 +198,7 @@ def _answered(error: HfHubHTTPError, about: About, token: str | None) -> UserErr
         )
     if status == 429:
         wait = asked_wait(error)
-        return UserError(
+        return Unreachable(
             f"The Hub has had too many requests from here{_for(about)}.",
             f"Try again in {wait:.0f} seconds." if wait else "Try again in a few minutes.",
         )

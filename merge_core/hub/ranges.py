@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import httpx2
@@ -11,8 +12,10 @@ from merge_core.errors import UserError
 from merge_core.hub.listing import Listing
 from merge_core.hub.problems import TROUBLE, root_cause, status_of
 from merge_core.hub.session import ANSWER_WITHIN, PATIENT, Session, origin
-from merge_core.progress import CancelCheck
+from merge_core.progress import CancelCheck, Cancelled
 
+_WHOLE = re.compile(r"bytes \d+-\d+/(\d+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXPIRED = {401, 403, 404, 410}  # what a store says to an address that was signed too long ago
 
 
@@ -35,59 +38,88 @@ class RangeReader:
         self._lock = threading.Lock()
         self._asking: dict[str, threading.Lock] = {}
         self._stores: dict[str, str] = {}
+        self._tags: dict[str, str] = {}
 
     def read(self, file: str, start: int, stop: int) -> bytes:
         """Bytes `start` … `stop` − 1 of a file, and no more.
 
         Raises:
-            UserError: the Hub does not answer, this account may not read it, or parts cannot be had.
+            UserError: the Hub does not answer, this account may not read it, parts cannot be had, or the file is not
+                what the Hub listed.
             Cancelled: while waiting for a busy Hub.
         """
+        found = bytearray(stop - start)
+        self.read_into(file, start, memoryview(found))
+        return bytes(found)
+
+    def read_into(self, file: str, start: int, room: memoryview) -> None:
+        """Fill `room`, bytes, with what lies from byte `start` on. Raises as `read`."""
         about = self._session.about(self._listing.repo_id, self._listing.commit, gated=self._listing.gated)
         with self._session.explained(about):
-            return self._session.retried(lambda: self._read(file, start, stop), PATIENT, self._cancelled)
+            self._session.retried(lambda: self._read(file, start, room), PATIENT, self._cancelled)
 
-    def _read(self, file: str, start: int, stop: int) -> bytes:
+    def _read(self, file: str, start: int, room: memoryview) -> None:
         with self._lock:
             asking = self._asking.setdefault(file, threading.Lock())
         with asking:  # one asks, the others wait for what it is told
             store = self._stores.get(file)
             if store is None:
-                return self._ask_hub(file, start, stop)
+                self._stores[file] = self._get(self._hub(file), file, start, room)
+                return
         try:
-            return self._get(store, file, start, stop)[0]
+            self._get(store, file, start, room)
+            return
         except TROUBLE as error:
             if status_of(root_cause(error)) not in _EXPIRED or store == self._hub(file):
                 raise
         with asking:
-            return self._ask_hub(file, start, stop)
-
-    def _ask_hub(self, file: str, start: int, stop: int) -> bytes:
-        found, store = self._get(self._hub(file), file, start, stop)
-        self._stores[file] = store
-        return found
+            fresh = self._stores[file]  # where another has asked meanwhile
+            self._stores[file] = self._get(self._hub(file) if fresh == store else fresh, file, start, room)
 
     def _hub(self, file: str) -> str:
         listing = self._listing
         return hf_hub_url(listing.repo_id, file, revision=listing.commit, endpoint=self._session.endpoint)
 
-    def _get(self, url: str, file: str, start: int, stop: int) -> tuple[bytes, str]:
-        """The bytes, and the address they came from at last."""
+    def _get(self, url: str, file: str, start: int, room: memoryview) -> str:
+        """Fill `room`; the address the bytes came from at last."""
         known = self._session.headers() if origin(url) == origin(self._session.endpoint) else {}
-        asked = {**known, "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        found = bytearray()
+        asked = {**known, "Range": f"bytes={start}-{start + room.nbytes - 1}", "Accept-Encoding": "identity"}
+        filled = 0
         with get_session().stream("GET", url, headers=asked, timeout=ANSWER_WITHIN) as response:
             hf_raise_for_status(response)
             if response.status_code != 206 and start > 0:
                 raise UserError(
-                    f"{self._session.endpoint} sends {file} only whole, so no part of it can be sampled.",
-                    "Inspect without a sample: the model is downloaded then.",
+                    f"{self._session.endpoint} sends {file} only whole, so no part of it can be read.",
+                    "Read the whole models: inspect without a sample, or free room on the disk for a merge.",
                 )
+            self._require_same(response, file)
             for chunk in response.iter_bytes():
-                found += chunk
-                if len(found) >= stop - start:
+                part = chunk[: room.nbytes - filled]
+                room[filled : filled + len(part)] = part
+                filled += len(part)
+                if len(part) < len(chunk):  # else read to its end, so that the connection is used again
                     break
-            store = str(response.url)
-        if len(found) < stop - start:
+                if self._cancelled is not None and self._cancelled():
+                    raise Cancelled
+        if filled < room.nbytes:
             raise httpx2.RemoteProtocolError("fewer bytes than asked for")
-        return bytes(found[: stop - start]), store
+        return str(response.url)
+
+    def _require_same(self, response: httpx2.Response, file: str) -> None:
+        """Refuse an answer that is not of the file that the Hub listed, as far as answers tell."""
+        expected = self._listing.files[file]
+        told = [
+            answer.headers.get("x-linked-etag", "").strip('W/"') for answer in (*response.history, response)
+        ]
+        whole = _WHOLE.fullmatch(response.headers.get("content-range", ""))
+        tag = response.headers.get("etag", "")
+        with self._lock:
+            same = self._tags.setdefault(str(response.url), tag) == tag
+        other = expected.sha256 is not None and any(
+            _SHA256.fullmatch(t) and t != expected.sha256 for t in told
+        )
+        if other or not same or (whole is not None and int(whole[1]) != expected.size):
+            raise UserError(
+                f"{self._listing.repo_id}: {file} changed on the Hub while it was read.",
+                "Open the models again, and start anew.",
+            )

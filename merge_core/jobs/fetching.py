@@ -77,7 +77,8 @@ def _fetch(store: JobStore, job: Job, holder: str, hub: HubClient) -> None:
         try:
             with Heartbeat(store, job, holder, force=lambda: None) as pulse:
                 told = Pace(pulse.report, pulse.stopped).part(1.0, "Downloading")
-                fetch(read_recipe(job.recipe), hub, told, pulse.stopped)
+                stream = bool(job.options.get("stream", False))
+                fetch(read_recipe(job.recipe), hub, told, pulse.stopped, stream=stream)
             store.release(job.id, holder)
         except Cancelled:
             store.cancelled(job.id, holder)

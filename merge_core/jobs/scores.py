@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from merge_core.checkpoint import Checkpoint
+from merge_core.checkpoint.lora import parts_of
 from merge_core.engine.materialise import whole_folder
 from merge_core.errors import UserError
 from merge_core.json_files import read_json, write_json
@@ -45,8 +46,10 @@ def fitting_probes(plan: MergePlan, paths: tuple[str, ...]) -> list[tuple[str, P
         UserError: one cannot be read, or the models cannot answer it.
     """
     probes = load_probes(paths)
-    assert plan.template.root is not None
-    check_probes(plan.template.root, [probe for _, probe in probes])
+    if (
+        plan.template.root is not None
+    ):  # weights that stay on the Hub tell too little; the merge will be checked
+        check_probes(plan.template.root, [probe for _, probe in probes])
     return probes
 
 
@@ -63,7 +66,7 @@ def family_scores(
     measuring: Callable[[str], ProgressCallback],
     cancelled: CancelCheck,
 ) -> list[dict[str, Any]]:
-    """Scores of a merge's base and parents, each with `role` and `model`.
+    """Scores of those of a merge's base and parents that are on this machine, each with `role` and `model`.
 
     Args:
         plan: of the merge.
@@ -75,7 +78,10 @@ def family_scores(
     called = {str(ref): public.name for ref, public in published_models(plan.recipe, plan.commits).items()}
     measured: list[dict[str, Any]] = []
     for role, name, checkpoint in family_of(plan):
-        found = known_scores(root, checkpoint, probes, measuring(called.get(name, name)), cancelled)
+        told = measuring(called.get(name, name))
+        if any(part.root is None for part in parts_of(checkpoint)):
+            continue
+        found = known_scores(root, checkpoint, probes, told, cancelled)
         measured += [{**score, "role": role, "model": name} for score in found]
     return measured
 

@@ -17,9 +17,9 @@ from merge_core.jobs.staged_progress import Pace
 from merge_core.json_files import once, read_json, write_json
 from merge_core.plan import MergePlan
 from merge_core.prepare import prepare
-from merge_core.prepare.pace import remember
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import ModelRef, read_recipe
+from merge_core.streaming.inputs import streams
 from merge_core.trimming.known import THRESHOLDS
 
 if TYPE_CHECKING:
@@ -76,14 +76,17 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
 def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     """Merge, inspect, probe the result and its parents, and write the model card.
 
-    Options: `probes`, paths of probe files; `threads`; `memory` in bytes.
+    Options: `probes`, paths of probe files; `threads`; `memory` in bytes; `stream`, true to leave the models' weights
+    on the Hub, which is done as well where the disk has no room for them. Such models are not inspected and not probed.
     Result: `model`, a folder; `bytes` of weights; `seconds` it took; `report`, a JSON file, or None without a base
-    model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge".
+    model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge"; `streamed`, bytes of weights that
+    were read from the Hub.
     """
     from merge_core.card import model_card
     from merge_core.card.map_picture import map_picture
     from merge_core.card.replacing import replace_card
     from merge_core.engine import merge
+    from merge_core.engine.result import remember_merge
     from merge_core.interference import InterferenceReport
     from merge_core.interference.summary import recipe_density
 
@@ -91,14 +94,16 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     paths = tuple(job.options.get("probes", ()))
     recipe = read_recipe(job.recipe)
     model = folder / "model"
-    plan = prepare(recipe, _hub(), pace.part(0.1, "Reading headers"), pace.cancelled, out=model)
+    reading = pace.part(0.1, "Reading headers")
+    stream = bool(job.options.get("stream", False))
+    plan = prepare(recipe, _hub(), reading, pace.cancelled, out=model, stream=stream)
     probes = _fitting_probes(plan, paths)
     _begin(folder, plan)
     merging = pace.part(0.3 if paths else 0.7, "Merging")
 
     def merge_all() -> Result:
         if model.exists():  # finished, and killed before that was noted
-            return {"bytes": plan.bytes_out, "seconds": None}
+            return {"bytes": plan.bytes_out, "seconds": None, "streamed": 0}
         limits = {key: job.options[key] for key in ("threads", "memory") if key in job.options}
         card = model_card(plan).encode()
         made = merge(
@@ -110,9 +115,8 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
             known=root / THRESHOLDS,
             **limits,
         )
-        if not made.resumed:
-            remember(plan.method.name, plan.bytes_in, made.seconds)
-        return {"bytes": made.bytes, "seconds": made.seconds}
+        remember_merge(plan, made)
+        return {"bytes": made.bytes, "seconds": made.seconds, "streamed": made.streamed}
 
     merged = once(folder / "merge.json", merge_all)
     report = _inspect_parents(plan, root, pace)
@@ -172,11 +176,11 @@ def _begin(folder: Path, plan: MergePlan) -> None:
 
 
 def _inspect_parents(plan: MergePlan, root: Path, pace: Pace) -> Path | None:
-    """The interference report of a merge's parents; None where there is no base to compare with."""
+    """The interference report of a merge's parents; None without a base, and where they are not on this machine."""
     from merge_core.interference import inspectable
 
     comparing = pace.part(0.2, "Comparing")
-    if plan.recipe.base is None:
+    if plan.recipe.base is None or streams(plan):
         return None
     inspected = inspectable(plan.recipe)
     if inspected is not plan.recipe:

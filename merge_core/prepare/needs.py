@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merge_core.checkpoint import Checkpoint
-from merge_core.checkpoint.lora import parts_of
+from merge_core.checkpoint.lora import is_adapter, parts_of
 from merge_core.errors import UserError
 from merge_core.home import on_space
 from merge_core.recipe import ModelRef
@@ -27,15 +27,26 @@ class Needs:
     Args:
         downloads: bytes still to be fetched, by `owner/name@commit`.
         output: bytes of the model that is made; 0 where none is.
+        streams: bytes of weights that are read where they lie instead of being fetched, by `owner/name@commit`.
     """
 
     downloads: Mapping[str, int] = field(default_factory=dict)
     output: int = 0
+    streams: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def download(self) -> int:
         """Bytes still to be fetched in all."""
         return sum(self.downloads.values())
+
+    @property
+    def stream(self) -> int:
+        """Bytes of weights that are read where they lie in all."""
+        return sum(self.streams.values())
+
+
+class NoRoom(UserError):
+    """A disk is too small for what is to be written on it."""
 
 
 def needs_of(
@@ -48,13 +59,47 @@ def needs_of(
         hub: where those were opened that are not here; None uses the default client, made only if it is needed.
         output: bytes, see `preflight.Verdict.bytes_out`.
     """
-    parts = [part for checkpoint in checkpoints.values() for part in parts_of(checkpoint)]
-    absent = {f"{ModelRef.parse(p.ref).path}@{p.commit}": p for p in parts if p.root is None}
+    absent = _absent(checkpoints.values())
     if absent and hub is None:
-        from merge_core.hub import HubClient
-
-        hub = HubClient()
+        hub = _default_hub()
     return Needs({name: hub.bytes_to_fetch(c) for name, c in absent.items()} if hub else {}, output)
+
+
+def needs_streamed(
+    checkpoints: Mapping[ModelRef, Checkpoint],
+    template: ModelRef,
+    hub: HubClient | None = None,
+    output: int = 0,
+) -> Needs:
+    """What a merge takes that reads the weights of models on the Hub where they lie; adapters are fetched.
+
+    Args:
+        checkpoints, hub, output: see `needs_of`.
+        template: the model whose small files the output takes over, see `preflight.template_ref`.
+    """
+    absent = _absent(checkpoints.values())
+    downloads, streams = {}, {}
+    for name, part in absent.items():
+        hub = hub or _default_hub()
+        if is_adapter(part):
+            downloads[name] = hub.bytes_to_fetch(part)
+            continue
+        streams[name] = part.nbytes
+        if name in _absent([checkpoints[template]]) and (beside := hub.bytes_beside(part)):
+            downloads[name] = beside
+    return Needs(downloads, output, streams)
+
+
+def _absent(checkpoints: Iterable[Checkpoint]) -> dict[str, Checkpoint]:
+    """The models and adapters that are not on this machine, by `owner/name@commit`."""
+    parts = [part for checkpoint in checkpoints for part in parts_of(checkpoint)]
+    return {f"{ModelRef.parse(p.ref).path}@{p.commit}": p for p in parts if p.root is None}
+
+
+def _default_hub() -> HubClient:
+    from merge_core.hub import HubClient
+
+    return HubClient()
 
 
 @dataclass(frozen=True)
@@ -106,7 +151,7 @@ def require_room(wanted: Mapping[Path, int], takes: str = "this takes") -> None:
         takes: who takes that room, for the error.
 
     Raises:
-        UserError: says how much is missing where.
+        NoRoom: says how much is missing where.
     """
     for short in shortages(wanted):
         where = " and ".join(f"{nbytes / 1e6:,.1f} MB in {folder}" for folder, nbytes in short.wanted.items())
@@ -116,9 +161,7 @@ def require_room(wanted: Mapping[Path, int], takes: str = "this takes") -> None:
             else "Free some space: `python -m merge_core cache` lists the models and runs, which only you remove. Or "
             "set HF_HOME to another disk."
         )
-        raise UserError(
-            f"No space on the disk: {takes} {where}, and {short.free / 1e6:,.1f} MB are free.", hint
-        )
+        raise NoRoom(f"No space on the disk: {takes} {where}, and {short.free / 1e6:,.1f} MB are free.", hint)
 
 
 def _nearest(folder: Path) -> Path:

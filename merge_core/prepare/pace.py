@@ -12,13 +12,14 @@ FILE = "pace.json"
 LEAST = 256_000_000  # bytes; of less, more than the work itself is measured
 KEPT = 5  # paces of each work
 DOWNLOAD = "download"
+STREAM = "stream"  # reading weights from the Hub and merging them
 
 
 def remember(work: str, nbytes: int, seconds: float) -> None:
     """Keep the pace of finished work, unless it was too little to tell one.
 
     Args:
-        work: `DOWNLOAD`, or the name of a merge method.
+        work: `DOWNLOAD`, `STREAM`, or the name of a merge method.
         nbytes: how many bytes were fetched, or read by the merge.
         seconds: how long that took.
     """

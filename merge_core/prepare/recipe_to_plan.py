@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.plan import SHARD_BYTES, MergePlan, commits_of, make_plan
-from merge_core.preflight import Verdict, examine
-from merge_core.prepare.needs import Needs, needs_of, require_room
+from merge_core.preflight import Verdict, examine, template_ref
+from merge_core.prepare.affordable import affordable_needs, require_room_for, streaming_note
+from merge_core.prepare.needs import needs_of
 from merge_core.prepare.opening import open_checkpoint
 from merge_core.prepare.pace import DOWNLOAD, remember
 from merge_core.progress import CancelCheck, ProgressCallback
@@ -59,17 +60,18 @@ def prepare(
     shard_bytes: int = SHARD_BYTES,
     note: Callable[[str], None] | None = None,
     out: Path | None = None,
+    stream: bool = False,
 ) -> MergePlan:
     """Open the recipe's checkpoints, find out whether they fit together, fetch what is missing, and plan.
 
     Args:
-        recipe, hub, progress, cancelled, note, out: see `fetch`.
+        recipe, hub, progress, cancelled, note, out, stream: see `fetch`.
         shard_bytes: the size past which the output starts a new file.
 
     Raises:
         UserError: see `fetch`.
     """
-    return make_plan(recipe, fetch(recipe, hub, progress, cancelled, note, out), shard_bytes)
+    return make_plan(recipe, fetch(recipe, hub, progress, cancelled, note, out, stream), shard_bytes)
 
 
 def fetch(
@@ -79,29 +81,49 @@ def fetch(
     cancelled: CancelCheck | None = None,
     note: Callable[[str], None] | None = None,
     out: Path | None = None,
+    stream: bool = False,
 ) -> dict[ModelRef, Checkpoint]:
     """The recipe's checkpoints on this machine; those that were not are downloaded once all are known to fit together.
+
+    Where the disk has room for a merge and not for its models, their weights stay on the Hub; see `Streamed`.
 
     Args:
         recipe: a checked recipe.
         hub: where Hub references are looked up; None uses the default client, made only if one is needed.
-        progress, cancelled: of a download.
+        progress, cancelled: of a download; `cancelled` is asked as well while weights are read from the Hub.
         note: told what a person should know and need not mend, see `preflight.Verdict`.
-        out: where the merge will be written, so that nothing is downloaded for a merge that has no room.
+        out: where the merge will be written, so that nothing is downloaded for a merge that has no room; None where
+            there is none, and whole models are needed.
+        stream: leave weights on the Hub although there is room for them.
 
     Raises:
         UserError: the first problem found; nothing was downloaded unless everything fits, together and on the disk.
     """
     checkpoints, verdict = open_fitting(recipe, hub, note)
-    needs = needs_of(checkpoints, hub, verdict.bytes_out)
+    needs = (
+        needs_of(checkpoints, hub, verdict.bytes_out)
+        if out is None and not stream
+        else affordable_needs(recipe, checkpoints, hub, verdict.bytes_out, out, stream=stream)
+    )
     require_room_for(needs, out)
+    if needs.streams and note is not None:
+        note(streaming_note(needs))
     begun = time.monotonic()
     for ref, checkpoint in checkpoints.items():
         if checkpoint.root is None:
             from merge_core.hub import HubClient
 
             hub = hub or HubClient()
-            checkpoints[ref] = hub.download(checkpoint, progress, cancelled)
+            checkpoints[ref] = (
+                hub.stream(
+                    checkpoint,
+                    small_files=ref == template_ref(recipe),
+                    progress=progress,
+                    cancelled=cancelled,
+                )
+                if needs.streams
+                else hub.download(checkpoint, progress, cancelled)
+            )
     remember(DOWNLOAD, needs.download, time.monotonic() - begun)
     return checkpoints
 
@@ -109,20 +131,3 @@ def fetch(
 def pinned(recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint]) -> Recipe:
     """The recipe of exactly these checkpoints: every Hub model at the commit it was opened at."""
     return pinned_recipe(recipe, commits_of(checkpoints.values()))
-
-
-def require_room_for(needs: Needs, out: Path | None) -> None:
-    """Find out that there is no room before anything is downloaded.
-
-    Args:
-        needs: what the work writes.
-        out: where its result goes; None where that is not known, or nothing is made.
-
-    Raises:
-        UserError: says how much is missing where.
-    """
-    if not needs.download:  # then the merge itself is next, and takes its room at once
-        return
-    from merge_core.hub.cache import root
-
-    require_room({root(): needs.download, **({out.parent: needs.output} if out is not None else {})})

@@ -19,6 +19,7 @@ from merge_core.kernels.dtypes import INFINITE
 from merge_core.plan import MergePlan
 from merge_core.streaming.budget import Budget
 from merge_core.streaming.cut import Cut
+from merge_core.streaming.inputs import Inputs
 from merge_core.streaming.pieces import Piece
 from merge_core.streaming.vectors import Array, Chunk, VectorReader
 
@@ -43,10 +44,10 @@ def torch_device(name: str) -> torch.device:
 class TorchReader(VectorReader):
     """Task vectors as torch tensors on a device."""
 
-    def __init__(self, plan: MergePlan, budget: Budget, device: str) -> None:
-        super().__init__(plan, budget)
+    def __init__(self, plan: MergePlan, budget: Budget, device: str, inputs: Inputs | None = None) -> None:
+        super().__init__(plan, budget, inputs)
         self._device = torch_device(device)
-        self._on_processor = VectorReader(plan, budget)
+        self._on_processor = VectorReader(plan, budget, self._inputs)
 
     @property
     def on_processor(self) -> VectorReader:

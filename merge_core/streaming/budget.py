@@ -52,6 +52,11 @@ def divide(memory: int, threads: int, rows: int, factor: int = 0) -> Budget:
     )
 
 
+def left_of(memory: int, budget: Budget, rows: int, factor: int = 0) -> int:
+    """Bytes of `memory` that `budget` leaves for something else; see `divide`."""
+    return memory - budget.threads * (_bytes(budget.bins, rows) + factor)
+
+
 def _bytes(bins: int, rows: int) -> int:
     """Of one thread: counters of 4 bytes, and their sums of 8."""
     return FIXED + rows * (FIXED_PER_ROW + bins * (4 + 8))

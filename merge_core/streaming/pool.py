@@ -30,8 +30,10 @@ class Pool:
 
     def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """[function(item) for item in items], on all threads."""
-        if len(items) == 1:
-            return [function(items[0])]
+        return [function(items[0])] if len(items) == 1 else self.watch(function, items)
+
+    def watch(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        """As `each`; the calling thread keeps checking even where there is one item alone."""
         futures: list[Future[Any]] = [self._executor.submit(function, item) for item in items]
         pending = set(futures)
         try:

@@ -16,7 +16,7 @@ import numpy as np
 from merge_core.checkpoint import Checkpoint, TensorSpec
 from merge_core.checkpoint.checkpoint import LowRank
 from merge_core.checkpoint.low_rank import add_delta, delta_of, widened
-from merge_core.checkpoint.weight_file import STORED_AS, WeightFile
+from merge_core.checkpoint.weight_file import STORED_AS
 from merge_core.errors import UserError
 from merge_core.kernels import rank
 from merge_core.kernels.dtypes import INFINITE, MAGNITUDE
@@ -26,6 +26,7 @@ from merge_core.streaming import pieces
 from merge_core.streaming.budget import Budget
 from merge_core.streaming.counters import Counters
 from merge_core.streaming.cut import Cut
+from merge_core.streaming.inputs import InputFile, Inputs, rows_of
 from merge_core.streaming.pieces import Piece
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -70,15 +71,16 @@ class _Rows:
     """Where a tensor's rows lie: every model's, then the base's.
 
     Args:
-        specs, files: per row.
+        owners, specs, files: per row.
         deltas: per row, what an adapter adds to it, or None.
         widths: int64 [rows], bytes of an entry as kernels are given it.
         stored: int64 [rows], as what: float32 where an adapter adds to it.
         based: whether there is a base.
     """
 
+    owners: tuple[Checkpoint, ...]
     specs: tuple[TensorSpec, ...]
-    files: tuple[WeightFile, ...]
+    files: tuple[InputFile, ...]
     deltas: tuple[LowRank | None, ...]
     widths: Array
     stored: Array
@@ -91,14 +93,14 @@ class VectorReader:
     Args:
         plan: whose tensors are read.
         budget: how much may be in memory at once.
+        inputs: its files; None where all of them are on this machine.
     """
 
-    def __init__(self, plan: MergePlan, budget: Budget) -> None:
+    def __init__(self, plan: MergePlan, budget: Budget, inputs: Inputs | None = None) -> None:
         self._plan = plan
+        self._inputs = inputs or Inputs(plan)
         self.budget = budget
-        self._files: dict[tuple[int, str], WeightFile] = {}  # by checkpoint and name
         self._rows: dict[int, _Rows] = {}
-        self._lock = threading.Lock()
         self._scratch = threading.local()
 
     @property
@@ -173,6 +175,7 @@ class VectorReader:
             UserError: as `chunks`.
         """
         rows = self._rows_of(piece.tensor)
+        self._inputs.expect_sample([Piece(piece.tensor, start, start + strip) for start in starts.tolist()])
         size = starts.size * strip
         parts, first = self._rooms(rows, size)
         for row, (part, width) in enumerate(zip(parts, rows.widths.tolist(), strict=True)):
@@ -199,7 +202,7 @@ class VectorReader:
                 copied = self._copy(number, row, first, last)
                 values = copied if rows.deltas[row] is not None else widened(spec, copied)
                 if not np.isfinite(values).all():
-                    raise _not_finite(self._owners(tensor)[row], tensor, spec, values, first)
+                    raise _not_finite(rows.owners[row], tensor, spec, values, first)
         raise UserError(
             f"{tensor.name}: a fine-tune's difference from the base exceeds what float32 can hold.",
             "One of the models is damaged: download it again or pick another one.",
@@ -209,16 +212,7 @@ class VectorReader:
         """The stored bytes of one tensor, uint8, in parts."""
         for start in range(0, spec.nbytes, COPIED):
             size = min(COPIED, spec.nbytes - start)
-            yield self._file(owner, spec).entries(spec.offset + start, size, np.dtype(np.uint8))
-
-    def require_unchanged(self) -> None:
-        """Make sure that what was read is what the files still say.
-
-        Raises:
-            UserError: a file was written to meanwhile.
-        """
-        for file in self._files.values():
-            file.require_unchanged()
+            yield self._inputs.file(owner, spec).entries(spec.offset + start, size, np.dtype(np.uint8))
 
     def _fill(self, room: memoryview, number: int, row: int, start: int, stop: int) -> None:
         """Write a row's entries start … stop − 1 to the front of `room`, as kernels are given them."""
@@ -248,7 +242,7 @@ class VectorReader:
         """A row's entries start … stop − 1 as they are stored; as float32 where an adapter changes them."""
         rows = self._rows_of(number)
         spec, delta = rows.specs[row], rows.deltas[row]
-        owner = self._owners(self._plan.tensors[number])[row]
+        owner = rows.owners[row]
         entries = self._entries(owner, spec, start, stop)
         if delta is None:
             return entries
@@ -258,7 +252,9 @@ class VectorReader:
 
     def _entries(self, owner: Checkpoint, spec: TensorSpec, start: int, stop: int) -> Array:
         stored = STORED_AS[spec.dtype]
-        return self._file(owner, spec).entries(spec.offset + start * stored.itemsize, stop - start, stored)
+        return self._inputs.file(owner, spec).entries(
+            spec.offset + start * stored.itemsize, stop - start, stored
+        )
 
     def _room(self, name: str, size: int, dtype: np.dtype[Any]) -> Array:
         """This thread's memory of that name."""
@@ -268,18 +264,16 @@ class VectorReader:
             setattr(self._scratch, name, room)
         return room[:size]
 
-    def _owners(self, tensor: TensorPlan) -> tuple[Checkpoint, ...]:
-        return (*self._plan.models, self._plan.base) if tensor.base and self._plan.base else self._plan.models
-
     def _rows_of(self, number: int) -> _Rows:
         if number not in self._rows:
             tensor = self._plan.tensors[number]
-            specs = (*tensor.sources, tensor.base) if tensor.base else tensor.sources
-            owned = list(zip(self._owners(tensor), specs, strict=True))
-            files = tuple(self._file(o, s) for o, s in owned)
+            owned = rows_of(self._plan, tensor)
+            specs = tuple(spec for _, spec in owned)
+            files = tuple(self._inputs.file(o, s) for o, s in owned)
             deltas = tuple(delta_of(o, s) for o, s in owned)
             kept_as = ["F32" if delta else spec.dtype for delta, spec in zip(deltas, specs, strict=True)]
             self._rows[number] = _Rows(
+                owners=tuple(owner for owner, _ in owned),
                 specs=specs,
                 files=files,
                 deltas=deltas,
@@ -288,14 +282,6 @@ class VectorReader:
                 based=tensor.base is not None,
             )
         return self._rows[number]
-
-    def _file(self, owner: Checkpoint, spec: TensorSpec) -> WeightFile:
-        key = id(owner), spec.file
-        with self._lock:
-            if key not in self._files:
-                last = max(s.offset + s.nbytes for s in owner.specs.values() if s.file == spec.file)
-                self._files[key] = WeightFile(owner.path(spec), last)
-            return self._files[key]
 
 
 def _where(span: Span) -> tuple[Array, Array, bool, int, int]:

@@ -181,8 +181,10 @@ def _content(request: Request, blob: Blob, headers: dict[str, str]) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
 
+    opened = blob.path.open("rb")  # at once: a client may hang up, and the Hub be emptied before this is sent
+
     def read() -> Any:
-        with blob.path.open("rb") as file:
+        with opened as file:
             file.seek(start)
             left = stop - start
             while left > 0:

@@ -55,12 +55,24 @@ def test_what_is_still_to_be_fetched_is_known_without_another_request(
 def test_nothing_is_fetched_where_the_merge_would_have_no_room(
     hub: LocalHub, client: HubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = SPARE + 2 * WEIGHTS + WEIGHTS // 2  # for the models, and not for what they make
+    room = SPARE + WEIGHTS // 2  # for a model's small files, and not for what is made
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, room))
     with pytest.raises(UserError, match="No space on the disk"):
         fetch(read_recipe(RECIPE), client, out=tmp_path / "out")
     assert not cached_models()
-    fetch(read_recipe(RECIPE), client)
+
+
+def test_models_stay_on_the_hub_where_the_disk_has_room_for_the_merge_alone(
+    hub: LocalHub, client: HubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = SPARE + 2 * WEIGHTS + WEIGHTS // 2  # for the models or for what they make, and not for both
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, room))
+    said: list[str] = []
+    found = fetch(read_recipe(RECIPE), client, out=tmp_path / "out", note=said.append)
+    assert all(checkpoint.root is None and checkpoint.streamed for checkpoint in found.values())
+    assert not list(Path(constants.HF_HUB_CACHE).rglob("*.safetensors"))
+    assert "2 models are read from the Hub while they are merged" in said[-1]
+    assert all(checkpoint.root for checkpoint in fetch(read_recipe(RECIPE), client).values())
 
 
 def test_removed_model_is_fetched_again(hub: LocalHub, client: HubClient) -> None:

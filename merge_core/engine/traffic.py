@@ -1,0 +1,81 @@
+"""How much a merge reads over the network that leaves the weights of its models on the Hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from merge_core.checkpoint.low_rank import factor_bytes
+from merge_core.methods.trimming import TrimRule
+from merge_core.plan import MergePlan, TensorPlan
+from merge_core.streaming.budget import Budget, divide, left_of
+from merge_core.streaming.inputs import rows_of, streams
+from merge_core.streaming.pool import cores
+
+SHARE_AHEAD = (
+    4  # a streamed merge leaves a part in so many of its memory, at least, for what is fetched ahead
+)
+# Task vectors of these have so few magnitudes that a sample nearly always tells which is the threshold.
+NARROW = ("F16", "BF16")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of weights that are read over the network: most often, and where what is too large is read again."""
+
+    likely: int
+    most: int
+
+
+def traffic(plan: MergePlan, memory: int, threads: int | None = None) -> Traffic:
+    """What a streamed merge of `plan` reads. What fits the memory together is read once.
+
+    Args:
+        plan: of checkpoints without `root` where their weights stay on the Hub.
+        memory, threads: as the merge will be given.
+    """
+    merged = [tensor for tensor in plan.tensors if tensor.settings is not None]
+    rules = [plan.trim(tensor) for tensor in merged]
+    whole = next((rule for rule in rules if rule is not None and rule.scope == "model"), None)
+    scopes = [(merged, whole)] if whole else [([t], r) for t, r in zip(merged, rules, strict=True)]
+    _, room = share_memory(plan, memory, threads or cores())
+    likely = most = 0
+    for tensors, rule in scopes:
+        nbytes = sum(_nbytes(plan, tensor) for tensor in tensors)
+        few, many = (1, 1) if nbytes <= room else _sweeps(rule, _narrow(plan, tensors))
+        likely += few * nbytes
+        most += many * nbytes
+    return Traffic(likely, most)
+
+
+def share_memory(plan: MergePlan, memory: int, threads: int) -> tuple[Budget, int]:
+    """(how a merge divides its memory, bytes of it for weights that are fetched ahead from the Hub)."""
+    owners = (*plan.models, *([plan.base] if plan.base else []))
+    rows, factor = len(plan.models) + 1, max(map(factor_bytes, owners))
+    if not streams(plan):
+        return divide(memory, threads, rows, factor), 0
+    budget = divide(memory - memory // SHARE_AHEAD, threads, rows, factor)
+    return budget, left_of(memory, budget, rows, factor)
+
+
+def _nbytes(plan: MergePlan, tensor: TensorPlan) -> int:
+    """Of a tensor in all models that are on the Hub, each counted once."""
+    read = {
+        (holder.identity, spec.file, spec.offset): spec.nbytes
+        for owner, spec in rows_of(plan, tensor)
+        if (holder := owner.holder(spec)).root is None
+    }
+    return sum(read.values())
+
+
+def _narrow(plan: MergePlan, tensors: list[TensorPlan]) -> bool:
+    return all(spec.dtype in NARROW for tensor in tensors for _, spec in rows_of(plan, tensor))
+
+
+def _sweeps(rule: TrimRule | None, narrow: bool) -> tuple[int, int]:
+    """How often a scope is read that does not fit the memory: most often, and where the sample misled."""
+    if rule is None:
+        return 1, 1
+    asked = bool(rule.moments) + (rule.votes is not None)
+    if asked:  # magnitudes are ranked, equals counted, sums taken, and then all is combined
+        return 2 + asked, 3 + asked
+    return (1, 4) if narrow else (2, 3)

@@ -1,0 +1,146 @@
+"""Models on the Hub are merged without being downloaded: the same bytes, within the memory, each weight read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from merge_core.engine import merge
+from merge_core.engine import traffic as traffic_module
+from merge_core.engine.result import MergeResult
+from merge_core.engine.traffic import traffic
+from merge_core.hub import HubClient
+from merge_core.plan import make_plan
+from merge_core.prepare import open_all, prepare
+from merge_core.recipe import Recipe, read_recipe
+from tests.checkpoints import write_model
+from tests.core.test_lora import BASE, factors, write_adapter
+from tests.hub.family import NAMES, SHAPES, contents, cut_small, put_on, recipe, weights_of
+from tests.hub.server import LocalHub
+
+METHODS = [
+    ("ties", {"density": 0.3}),
+    ("ties", {"density": 0.3, "trim_scope": "model"}),
+    ("task_arithmetic", {"lambda": 0.7}),
+    ("linear", {}),
+]
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_small(monkeypatch)
+
+
+def merge_both_ways(client: HubClient, folder: Path, asked: Recipe, **limits: int) -> MergeResult:
+    """Streamed, then from downloaded models: the same files. What the streamed merge says of itself."""
+    streamed = merge(prepare(asked, client, stream=True), folder / "streamed", **limits)
+    assert not list((folder / "cache").rglob("model*.safetensors"))
+    whole = merge(prepare(asked, client), folder / "whole")
+    assert contents(folder / "streamed") == contents(folder / "whole")
+    assert (whole.streamed, whole.checked) == (0, (0, 0))
+    return streamed
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("method", "parameters"), METHODS)
+def test_streamed_merge_gives_the_bytes_of_the_downloaded_one_and_reads_and_checks_each_file_once(
+    hub: LocalHub, client: HubClient, tmp_path: Path, method: str, parameters: dict[str, object], dtype: str
+) -> None:
+    put_on(hub, tmp_path / "models", dtype)
+    made = merge_both_ways(client, tmp_path, recipe(method, **parameters))
+    files = weights_of(hub, *NAMES[method == "linear" :])
+    assert made.streamed == sum(files.values())
+    assert made.checked == (len(files), len(files))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"trim_scope": "model"}, {"dialect": "paper"}, {"elect": "normmass"}, {"lambda": 2.0}]
+)
+def test_what_does_not_fit_the_memory_together_is_read_again_and_gives_the_same_bytes(
+    hub: LocalHub,
+    client: HubClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parameters: dict[str, object],
+    dtype: str,
+) -> None:
+    monkeypatch.setattr(traffic_module, "left_of", lambda *_: 150_000)
+    put_on(hub, tmp_path / "models", dtype)
+    made = merge_both_ways(client, tmp_path, recipe(density=0.3, **parameters))
+    files = weights_of(hub, *NAMES)
+    assert made.streamed > 1.05 * sum(files.values())
+    assert made.checked == (len(files), len(files))
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+def test_threads_and_memory_change_no_byte(
+    hub: LocalHub, client: HubClient, tmp_path: Path, threads: int
+) -> None:
+    put_on(hub, tmp_path / "models")
+    merge_both_ways(client, tmp_path, recipe(density=0.3), threads=threads, memory=threads * 30_000_000)
+
+
+def test_models_whose_files_are_laid_out_otherwise_are_merged_all_the_same(
+    hub: LocalHub, client: HubClient, tmp_path: Path
+) -> None:
+    """Then a file is not read in its own order, and says so."""
+    put_on(hub, tmp_path / "models")
+    rng = np.random.default_rng(6)
+    turned = {name: rng.normal(size=shape).astype(np.float32) for name, shape in reversed(SHAPES.items())}
+    hub.add_model(
+        "acme/code", write_model(tmp_path / "turned", {**turned, "extra.weight": np.ones((4096, 1300))})
+    )
+    made = merge_both_ways(client, tmp_path, recipe(density=0.3))
+    files = weights_of(hub, *NAMES)
+    checked, read = made.checked
+    assert checked < read <= len(files)
+
+
+def test_adapters_are_downloaded_and_their_base_is_read_once_for_all_of_them(
+    hub: LocalHub, client: HubClient, tmp_path: Path
+) -> None:
+    hub.add_model("acme/base", write_model(tmp_path / "base", BASE))
+    for number in range(2):
+        hub.add_model(f"acme/lora-{number}", write_adapter(tmp_path / f"lora-{number}", factors(seed=number)))
+    models = [{"model": f"acme/base+acme/lora-{n}", "parameters": {"weight": 1.0}} for n in range(2)]
+    document = {"merge_method": "ties", "base_model": "acme/base", "models": models}
+    made = merge_both_ways(client, tmp_path, read_recipe(yaml.safe_dump(document)))
+    assert list((tmp_path / "cache").rglob("adapter_model.safetensors"))
+    assert made.streamed == sum(weights_of(hub, "base").values())
+
+
+def test_models_that_are_on_this_machine_already_are_read_here(
+    hub: LocalHub, client: HubClient, tmp_path: Path
+) -> None:
+    put_on(hub, tmp_path / "models")
+    prepare(recipe(density=0.3), client)
+    hub.forget()
+    assert merge(prepare(recipe(density=0.3), client, stream=True), tmp_path / "out").streamed == 0
+    assert not hub.asked("GET .*safetensors")
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1])
+@pytest.mark.parametrize(("method", "parameters"), METHODS)
+def test_what_will_be_read_is_said_beforehand(
+    hub: LocalHub,
+    client: HubClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    parameters: dict[str, object],
+    memory: int,
+) -> None:
+    if memory == 1:
+        monkeypatch.setattr(traffic_module, "left_of", lambda *_: 150_000)
+    put_on(hub, tmp_path / "models")
+    asked = recipe(method, **parameters)
+    said = traffic(make_plan(asked, open_all(asked, client)), 1 << 30)
+    read = merge(prepare(asked, client, stream=True), tmp_path / "out").streamed
+    headers = 20_000
+    assert said.likely <= said.most
+    assert said.likely <= read + headers
+    assert read <= said.most + headers

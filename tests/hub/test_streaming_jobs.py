@@ -1,0 +1,160 @@
+"""A merge from the page whose models have no room on the disk: the worker reads them from the Hub, if it may."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import constants
+
+from components.runs.start import readiness
+from components.tuning.editing import Draft
+from components.visitor import Visitor
+from components.workspace import Workspace
+from merge_core.engine import merge
+from merge_core.errors import UserError
+from merge_core.hub import HubClient
+from merge_core.jobs import Job, JobStore
+from merge_core.jobs.worker import attend
+from merge_core.prepare import prepare
+from merge_core.prepare.needs import SPARE
+from merge_core.recipe import Recipe, read_recipe
+from tests.hub.family import NAMES, contents, put_on, recipe, weights_of
+from tests.hub.server import LocalHub
+from tests.tiny_models import bert, write_probe
+
+Usage = namedtuple("Usage", "total used free")
+OUTPUT = 500_000  # bytes, more than the merge of `recipe()` takes
+
+
+@pytest.fixture(autouse=True)
+def signed_in_machine(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker asks the Hub in the environment's name."""
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+
+
+@pytest.fixture
+def small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, SPARE + OUTPUT))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(JobStore(tmp_path / "home"), on_space=False)
+
+
+def run(hub: LocalHub, workspace: Workspace, who: Visitor, asked: Recipe, **options: object) -> Job:
+    """What becomes of a merge that a visitor asks for; the Hub then remembers what the worker asked of it."""
+    job = who.submit(workspace, "merge", "me", asked, options)
+    deadline = time.monotonic() + 30
+    while (claimed := workspace.store.claim("worker")) is None:  # small files may be fetched here first
+        assert time.monotonic() < deadline
+    hub.forget()
+    attend(workspace.store, claimed, "worker")
+    found = workspace.store.get(job.id, "me")
+    assert found is not None
+    return found
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_worker_reads_models_from_the_hub_that_have_no_room(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_on(hub, tmp_path / "models")
+    job = run(hub, workspace, Visitor(client, ""), recipe(density=0.3))
+    assert (job.state, job.error) == ("done", None)
+    assert job.options["stream"] is True
+    result = job.result or {}
+    assert result["streamed"] == sum(weights_of(hub, *NAMES).values())
+    assert (result["report"], result["scores"]) == (None, [])
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    monkeypatch.undo()
+    made = contents(workspace.store.root / str(result["model"]))
+    merge(prepare(read_recipe(job.recipe), client, stream=True), tmp_path / "again")
+    again = contents(tmp_path / "again")
+    assert {name: made[name] for name in again} == again
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_page_says_what_will_be_read_and_that_the_merge_alone_is_measured(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
+) -> None:
+    put_on(hub, tmp_path / "models")
+    draft = Draft.of(recipe(density=0.3))
+    found = dict(workspace.open(draft.recipe, client))
+    ready, _, beneath, _ = readiness(draft, found, 2, client, tmp_path / "home" / "runs")
+    assert ready
+    assert " ".join(beneath.split()) == (
+        "reads 1.9 MB from the Hub while it merges: the disk has no room to download it · writes 474 kB · "
+        "measures the merge alone on 2 probe sets"
+    )
+
+
+def test_page_says_what_will_be_downloaded_where_there_is_room(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
+) -> None:
+    put_on(hub, tmp_path / "models")
+    draft = Draft.of(recipe(density=0.3))
+    found = dict(workspace.open(draft.recipe, client))
+    beneath = readiness(draft, found, 2, client, tmp_path / "home" / "runs")[2]
+    assert " ".join(beneath.split()) == "downloads 1.9 MB · writes 474 kB · measures 5 models on 2 probe sets"
+
+
+def test_merge_that_has_no_room_itself_is_refused(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_on(hub, tmp_path / "models")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, SPARE + OUTPUT // 2))
+    with pytest.raises(UserError, match="No space on the disk"):
+        Visitor(client, "").submit(workspace, "merge", "me", recipe(density=0.3), {})
+    assert not workspace.store.list("me")
+
+
+def test_merge_is_measured_and_its_parents_are_not(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
+) -> None:
+    for name in ("base", "code"):
+        hub.add_model(f"acme/{name}", bert(tmp_path / name))
+    probe = write_probe(
+        tmp_path / "probe.jsonl",
+        {"probe": "moods", "kind": "text-classification", "labels": ["good", "bad"]},
+        [{"text": "a fine day", "label": "good"}, {"text": "a bad day", "label": "bad"}],
+    )
+    models = [{"model": "acme/code", "parameters": {"weight": 1.0}}]
+    text = yaml.safe_dump({"merge_method": "task_arithmetic", "base_model": "acme/base", "models": models})
+    job = run(hub, workspace, Visitor(client, ""), read_recipe(text), probes=[str(probe)], stream=True)
+    assert (job.state, job.error) == ("done", None)
+    assert [score["role"] for score in (job.result or {})["scores"]] == ["merge"]
+
+
+class TestOnASpace:
+    @pytest.fixture(autouse=True)
+    def space(self, monkeypatch: pytest.MonkeyPatch, small_disk: None) -> None:
+        monkeypatch.setenv("SPACE_ID", "ada/tiebreak")
+
+    def test_public_models_are_read_for_everybody(
+        self, hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        put_on(hub, tmp_path / "models")
+        job = run(hub, workspace, Visitor(client, "ada"), recipe(density=0.3))
+        assert (job.state, job.error) == ("done", None)
+        assert hub.requests
+        assert not any("authorization" in request.headers for request in hub.requests)
+
+    @pytest.mark.parametrize("access", ["gated", "private"])
+    def test_models_open_to_the_visitor_alone_are_not_read_by_the_worker(
+        self, hub: LocalHub, workspace: Workspace, tmp_path: Path, access: str
+    ) -> None:
+        put_on(hub, tmp_path / "models", **{access: True})
+        hub.add_user("acme", "hf_acmeOwnsThem0000000000000")
+        owner = HubClient("hf_acmeOwnsThem0000000000000", hub.url)
+        with pytest.raises(UserError, match="is open to your account alone, and your sign-in never leaves"):
+            Visitor(owner, "acme").submit(workspace, "merge", "me", recipe(density=0.3), {})
+        assert not workspace.store.list("me")
