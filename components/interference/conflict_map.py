@@ -17,7 +17,6 @@ from components.interference.map_payload import brief_names, map_payload
 from components.page import CHANGE, QUICK, Page, edited
 from components.scripts import script
 from components.tuning import editing
-from components.tuning.controls import declared_controls
 from components.tuning.editing import shown_weight
 from components.tuning.tuner import Tuner
 from merge_core.interference import InterferenceReport
@@ -156,10 +155,8 @@ def edit(the_map: ConflictMap, page: Page, asked: gr.State) -> None:
 
 
 def _trimming() -> list[str]:
-    """Methods that have a density."""
-    return [
-        method for control in declared_controls() if control.name == "density" for method in control.methods
-    ]
+    """Methods whose density says how much of the largest is kept, which is what the map shows."""
+    return [name for name, method in METHODS.items() if method.trim is not None]
 
 
 def _settings(question: str | None, report: InterferenceReport) -> list[str]:

@@ -98,9 +98,11 @@ class Control:
         step = 1 if self.name in IN_PERCENT else 0.05 if high - low > 1 else 0.01
         return Slider(low, high, step=step, buttons=[], **shared)
 
-    def label(self) -> str:
-        """The parameter's words, with its unit."""
-        return f"{self.parameter.label} (%)" if self.name in IN_PERCENT else self.parameter.label
+    def label(self, method: str | None = None) -> str:
+        """The parameter's words, which may differ from method to method, with its unit."""
+        declared = METHODS[method].parameter(self.name) if method else None
+        words = (declared or self.parameter).label
+        return f"{words} (%)" if self.name in IN_PERCENT else words
 
     def range(self, shown: float) -> tuple[float, float]:
         """Ends of the slider: the declared range, or the usual part of a wide one, holding `shown`."""

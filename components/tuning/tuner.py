@@ -35,7 +35,11 @@ def control_updates(recipe: Recipe, controls: Sequence[Control]) -> list[Any]:
     for control in controls:
         shown = shown_parameter(recipe, control.parameter)
         value = control.to_view(_value(recipe, control))
-        update = {"value": value, "visible": recipe.method in control.methods}
+        update = {
+            "value": value,
+            "visible": recipe.method in control.methods,
+            "label": control.label(recipe.method),
+        }
         if control.is_slider:
             update["minimum"], update["maximum"] = control.range(value)
             update["info"] = shown.note or None

@@ -11,6 +11,7 @@ from merge_core.engine.output import OutputFolder
 from merge_core.errors import UserError
 from merge_core.kernels import dtypes
 from merge_core.kernels.vectors import add_to_base
+from merge_core.methods.drawing import Draw
 from merge_core.methods.trimming import Trimmed
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.streaming.pieces import Piece
@@ -54,11 +55,15 @@ class Combiner:
         itemsize = FLOATS[tensor.dtype]
         room = np.empty(min(self._room, piece.size), _NARROW[tensor.dtype])
         filled = 0
+        start = piece.start
         position = tensor.offset + piece.start * itemsize
         for base, vectors, trimmed in segments:
             told = settings if trimmed is None else {**settings, "trimmed": trimmed}
+            if self._plan.method.draws:
+                told = {**told, "draw": Draw(tensor.name, self._plan.drawn_as, start)}
             merged = _applied(base, function(vectors, **told))
             n = merged.size
+            start += n
             if filled + n > room.size:
                 self._output.write(tensor.shard, position, room[:filled])
                 position += filled * itemsize

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from merge_core.kernels import disjoint
+from merge_core.kernels import disjoint, dropping
 from merge_core.kernels.disjoint import Election
 from merge_core.kernels.dtypes import MAGNITUDE
 
@@ -24,6 +25,29 @@ def weighted_sum(vectors: Tensor, weights: Any, divisor: float) -> Tensor:
     for vector, weight in zip(vectors, weights, strict=True):
         total += vector.double() * float(weight)
     return (total / divisor).float()
+
+
+def drop(vectors: Tensor, keys: Any, start: int, density: Any, scale: Any) -> Tensor:
+    """As `kernels.dropping`; torch has no unsigned shift, so the bits that a signed one drags in are masked away."""
+    place = torch.arange(start + 1, start + vectors.shape[1] + 1, device=vectors.device)
+    kept = torch.empty_like(vectors)
+    for m, row in enumerate(vectors):
+        z = place * _signed(dropping.GOLDEN) + _signed(keys[m])
+        for shift, factor in zip(dropping.SHIFTS, (dropping.MIX_A, dropping.MIX_B, None), strict=True):
+            z = z ^ _shifted(z, int(shift))
+            z = z if factor is None else z * _signed(factor)
+        survives = _shifted(z, int(dropping.BITS)) < int(density[m] * dropping.DRAWS)
+        kept[m] = torch.where(survives, (row.double() * float(scale[m])).float(), 0.0)
+    return kept
+
+
+def _signed(word: Any) -> int:
+    """The bits of a uint64 as torch's int64 has them."""
+    return int(np.uint64(word).astype(np.int64))
+
+
+def _shifted(z: Tensor, by: int) -> Tensor:
+    return (z >> by) & ((1 << (64 - by)) - 1)
 
 
 def disjoint_merge(

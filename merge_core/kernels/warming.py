@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from merge_core.kernels import blocks, disjoint, dtypes, elections, gram, moments, onset, rank, weighted_sum
+from merge_core.kernels import (
+    blocks,
+    disjoint,
+    dropping,
+    dtypes,
+    elections,
+    gram,
+    moments,
+    onset,
+    rank,
+    weighted_sum,
+)
 from merge_core.kernels.low_rank import add_low_rank
 from merge_core.kernels.vectors import F32, add_to_base, form_vectors
 
@@ -31,6 +42,7 @@ def warm() -> None:
     rank.count_around(vectors, few, np.zeros((2, 2), np.int64))
     rank.nth_equal(row, np.uint32(0), 1)
     weighted_sum.weighted_sum(vectors, ones, 1.0, row)
+    dropping.drop(vectors, np.zeros(2, np.uint64), 0, ones, ones, np.empty_like(vectors))
     election = disjoint.Election(disjoint.VOTE_MASS, disjoint.COMBINE_MEAN, 1)
     disjoint.disjoint_merge(vectors, np.zeros(2, np.uint32), ones, ones, ones, election, row)
     coarse = np.full(onset.COARSE, onset.SOLE, np.uint32)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from merge_core.methods.dare import dare_linear, dare_ties
 from merge_core.methods.declaration import Field, Method, Parameter, method
 from merge_core.methods.linear import linear
 from merge_core.methods.task_arithmetic import task_arithmetic
 from merge_core.methods.ties import ties
 
-METHODS: dict[str, Method] = {m.name: m for m in (ties, task_arithmetic, linear)}
+METHODS: dict[str, Method] = {m.name: m for m in (ties, task_arithmetic, dare_ties, dare_linear, linear)}
 
 __all__ = ["METHODS", "Field", "Method", "Parameter", "method"]

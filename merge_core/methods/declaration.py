@@ -73,10 +73,10 @@ class Parameter:
             return "true or false"
         noun = "a whole number" if self.kind == "int" else "a number"
         if self.low is not None and self.high is not None:
-            return f"{noun} from {self.low:g} to {self.high:g}"
+            return f"{noun} from {self.low:.15g} to {self.high:.15g}"
         if self.low is not None:
-            return f"{noun}, at least {self.low:g}"
-        return f"{noun}, at most {self.high:g}" if self.high is not None else noun
+            return f"{noun}, at least {self.low:.15g}"
+        return f"{noun}, at most {self.high:.15g}" if self.high is not None else noun
 
     def accepts(self, value: object) -> bool:
         """True where `value` has the right type and lies in range (a bool is no number)."""
@@ -105,6 +105,7 @@ class Method:
         function: the declared function.
         trim: settings → how each task vector is trimmed before `function` sees it; None for methods that never trim.
         resolve: settings → the same with a value for every parameter that neither the recipe nor a default gives one.
+        draws: whether `function` draws at random, and so takes a `drawing.Draw`.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Method:
     function: Callable[..., Any]
     trim: Callable[..., Any] | None
     resolve: Callable[[dict[str, Any]], dict[str, Any]]
+    draws: bool
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or None."""
@@ -158,6 +160,7 @@ def method(
             function=function,
             trim=trim,
             resolve=resolve,
+            draws="draw" in signature.parameters,
         )
 
     return declare

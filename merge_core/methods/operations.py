@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.kernels import disjoint, weighted_sum
+from merge_core.kernels import disjoint, dropping, weighted_sum
 from merge_core.kernels.disjoint import Election
 
 Vectors = Any
@@ -21,6 +21,23 @@ def weighted_mean(vectors: Vectors, weights: Any, divisor: float) -> Vectors:
     merged = np.empty(vectors.shape[1], np.float32)
     weighted_sum.weighted_sum(vectors, weights, divisor, merged)
     return merged
+
+
+def sum_of(weights: Any) -> float:
+    """What a weighted mean of task vectors is divided by; as in mergekit, weights that cancel divide by 1."""
+    total = float(weights.sum())
+    return total if abs(total) >= 1e-8 else 1.0
+
+
+def drop(vectors: Vectors, keys: Any, start: int, density: Any, scale: Any) -> Vectors:
+    """float32 [models, n], entries dropped at random and the others scaled; see `kernels.dropping`."""
+    if not isinstance(vectors, np.ndarray):
+        from merge_core.kernels import on_torch
+
+        return on_torch.drop(vectors, keys, start, density, scale)
+    kept = np.empty_like(vectors)
+    dropping.drop(vectors, keys, start, density, scale, kept)
+    return kept
 
 
 def disjoint_merge(

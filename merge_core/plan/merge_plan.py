@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from merge_core.network.correspondence import counterpart, is_derived, repeated_
 from merge_core.network.layers import layer_count, locate
 from merge_core.plan.layout import Shard, Stored, lay_out
 from merge_core.recipe import ModelRef, Recipe, write_recipe
-from merge_core.recipe.published import published_recipe
+from merge_core.recipe.published import published_models, published_recipe
 
 FORMAT = 1  # raise it when the same plan comes to mean other bytes
 SHARD_BYTES = 5 * 10**9
@@ -100,6 +101,14 @@ class MergePlan:
     def commits(self) -> dict[str, str | None]:
         """Each checkpoint, and each adapter, as the recipe spells it → its Hub commit, None for a folder."""
         return commits_of((*self.models, *([self.base] if self.base else [])))
+
+    @cached_property
+    def drawn_as(self) -> tuple[str, ...]:
+        """What random draws know `models` by: names that are the same once the recipe is pinned or published."""
+        published = {
+            str(ref): model.name for ref, model in published_models(self.recipe, self.commits).items()
+        }
+        return tuple(published[name] for name in self.names)
 
     @property
     def bytes_in(self) -> int:

@@ -33,8 +33,6 @@ _MERGEKIT_METHODS = {
     "nuslerp": "linear",
     "multislerp": "linear",
     "karcher": "linear",
-    "dare_linear": "task_arithmetic",
-    "dare_ties": "ties",
     "breadcrumbs": "task_arithmetic",
     "breadcrumbs_ties": "ties",
     "della": "ties",

@@ -42,6 +42,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> str:
         ("ties", {"density": 0.3, "elect": "normmass", "combine": "sum"}),
         ("ties", {"density": 1.0, "elect": "none"}),
         ("task_arithmetic", {"lambda": 0.4}),
+        ("dare_linear", {"density": 0.4, "seed": 3}),
+        ("dare_ties", {"density": 0.4, "normalize": True, "lambda": 0.7}),
         ("linear", {}),
     ],
 )

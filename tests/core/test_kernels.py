@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from merge_core.kernels import disjoint, dtypes, gram, meetings, moments, onset, rank, vectors, weighted_sum
+from merge_core.kernels import (
+    disjoint,
+    dropping,
+    dtypes,
+    gram,
+    meetings,
+    moments,
+    onset,
+    rank,
+    vectors,
+    weighted_sum,
+)
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 EVERY_HALF = np.arange(1 << 16, dtype=np.uint16)
@@ -198,6 +209,37 @@ def test_weighted_sum_is_its_plain_meaning(models: int, normalized: bool) -> Non
     weighted_sum.weighted_sum(tau, weights, divisor, out)
     weighted_sum.weighted_sum_plain(tau, weights, divisor, expected)
     assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("start", [0, 1, (1 << 33) + 5])
+def test_drop_is_its_plain_meaning(start: int) -> None:
+    tau = adversarial(4, 4, 3001)
+    key = np.array([0, 1, 2**63 + 5, 2**64 - 1], np.uint64)
+    density, scale = np.array([0.0, 0.3, 0.999, 1.0]), np.array([1.0, 1 / 0.3, -2.0, 1.0])
+    out, expected = np.empty_like(tau), np.empty_like(tau)
+    dropping.drop(tau, key, start, density, scale, out)
+    dropping.drop_plain(tau, key, start, density, scale, expected)
+    assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
+    assert not out[0].any()
+    np.testing.assert_array_equal(out[3], tau[3])
+
+
+def test_draws_are_even_and_independent_of_each_other() -> None:
+    """SplitMix64's published first outputs for seed 0, and the moments of a million draws of two neighbouring keys."""
+    n = 1 << 20
+    kept = np.empty((2, n), np.float32)
+    one = np.ones(2)
+    dropping.drop(np.ones((2, n), np.float32), np.array([7, 8], np.uint64), 0, one * 0.3, one, kept)
+    means = kept.mean(1)
+    assert np.abs(means - 0.3).max() < 4 * np.sqrt(0.21 / n)
+    together, after = (kept[0] * kept[1]).mean(), (kept[0, 1:] * kept[0, :-1]).mean()
+    assert max(abs(together - 0.09), abs(after - 0.09)) < 4 * np.sqrt(0.09 * 0.91 / n)
+    first = 0xE220A8397B1DCDAF >> 11  # SplitMix64 of seed 0 begins so
+    below, above = np.array([first / 2**53]), np.array([(first + 1) / 2**53])
+    single = np.ones((1, 1), np.float32)
+    for density, survives in ((below, 0), (above, 1)):
+        dropping.drop(single, np.zeros(1, np.uint64), 0, density, np.ones(1), kept[:1, :1])
+        assert kept[0, 0] == survives
 
 
 @pytest.mark.parametrize("models", [1, 2, 3, 7])

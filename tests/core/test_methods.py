@@ -13,6 +13,7 @@ from merge_core import methods as registry
 from merge_core.engine import merge
 from merge_core.errors import UserError
 from merge_core.methods import METHODS, Field, Method, method
+from merge_core.methods.drawing import Draw
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
 from merge_core.streaming import pieces as pieces_module
@@ -98,6 +99,8 @@ def test_methods_scale_with_what_they_merge(name: str, factor: float) -> None:
     if "density" in given:
         given["density"] = np.full(3, 0.5)
     given = declared.resolve(given)
+    if declared.draws:
+        given["draw"] = Draw("w", ("a", "b", "c"), 0)
     if declared.trim is not None:
         from merge_core.methods.trimming import Trimmed
 

@@ -239,7 +239,7 @@ def sample(parameter: Parameter) -> Any:
     """A valid value that is not the default."""
     if parameter.kind == "choice":
         return next(choice for choice in parameter.choices if choice != parameter.default)
-    return not parameter.default if parameter.kind == "bool" else 0.25
+    return {"bool": not parameter.default, "int": 3}.get(parameter.kind, 0.25)
 
 
 @pytest.mark.parametrize(("method", "parameter"), DECLARED, ids=[f"{m.name}-{p.name}" for m, p in DECLARED])
@@ -310,8 +310,8 @@ WRONG = {
     "top key among parameters": (GOOD.replace("density: 0.5", "dtype: x"), 5, "no parameter 'dtype'", "at the top"),
     "unknown method": (GOOD.replace("ties", "tise"), 1, "there is no merge method 'tise'", "Did you mean ties?"),
     "method of mergekit alone": (
-        GOOD.replace("ties", "dare_ties"),
-        1, "mergekit's method dare_ties yet", "nearest is ties",
+        GOOD.replace("ties", "della"),
+        1, "mergekit's method della yet", "nearest is ties",
     ),
     "no method": (GOOD.replace("merge_method: ties\n", ""), 1, "`merge_method` is missing", "merge_method: ties"),
     "method a list": (GOOD.replace(": ties", ": [ties]"), 1, "expected a name, found a list", ""),
