@@ -205,7 +205,7 @@ function say(parts) {
   note.hidden = shared.trims();
   note.textContent = note.hidden
     ? ""
-    : `${props.methods[state.tuning] ?? state.tuning} keeps every change. This is what trimming as TIES does it would leave.`;
+    : `${props.methods[state.tuning] ?? state.tuning} does not trim by size. This is what a trim as in TIES would leave.`;
 }
 
 function drawAll() {

@@ -11,7 +11,7 @@ import gradio as gr
 from merge_core.methods import METHODS, Parameter
 
 # Shown under "More settings": they refine what the others say. A new method's own parameters stand in front.
-SECOND_ROW = ("normalize", "rescale", "dialect", "combine")
+SECOND_ROW = ("normalize", "rescale", "dialect", "combine", "seed")
 LAST = "lambda"  # what happens to the result after all else
 IN_PERCENT = ("density",)
 FEW = 3  # choices that stand side by side; more go into a list, with their explanation

@@ -8,6 +8,6 @@ from merge_core.methods.linear import linear
 from merge_core.methods.task_arithmetic import task_arithmetic
 from merge_core.methods.ties import ties
 
-METHODS: dict[str, Method] = {m.name: m for m in (ties, task_arithmetic, dare_ties, dare_linear, linear)}
+METHODS: dict[str, Method] = {m.name: m for m in (ties, task_arithmetic, linear, dare_ties, dare_linear)}
 
 __all__ = ["METHODS", "Field", "Method", "Parameter", "method"]
