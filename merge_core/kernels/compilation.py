@@ -6,6 +6,7 @@ of those can be written (a read-only container), in a temporary folder for the l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
 
 _compiled: list[Any] = []
 
@@ -21,15 +23,24 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call. It must not touch Python objects: it runs without the interpreter lock."""
     # error_model="numpy": a checked division would stop the loop from being vectorised.
     # fastmath off: no reordering and no fused multiply-add, so the same bytes come out on every machine.
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=False)(function)
     try:
-        dispatcher = numba.njit(cache=True, **options)(function)
+        dispatcher._cache = _Cache(function)
     except RuntimeError:  # numba's words for "no folder to cache in can be written"
         os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="tiebreak-kernels-")
         numba.core.config.reload_config()
-        dispatcher = numba.njit(cache=True, **options)(function)
+        dispatcher._cache = _Cache(function)
     _compiled.append(dispatcher)
     return dispatcher
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """numba's cache, for which a full disk is no reason to fail: what was compiled serves this process."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep compiled code, where that can be done."""
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
 
 
 def compiled_now() -> int:

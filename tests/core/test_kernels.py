@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -383,3 +387,19 @@ def test_count_meetings_is_its_plain_meaning(models: int, n: int) -> None:
     meetings.count_meetings_plain(levels, positive, block, *expected)
     for mine, plain in zip(got, expected, strict=True):
         np.testing.assert_array_equal(mine, plain)
+
+
+def test_code_that_a_full_disk_cannot_keep_runs_all_the_same(tmp_path: Path) -> None:
+    script = (
+        "import numpy as np, resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "from merge_core.kernels import compilation, dtypes\n"
+        "print(int(dtypes.peak(np.ones(3, np.float32))), compilation.compiled_now())"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=root
+    )
+    assert done.stdout.split() == [str(0x3F800000), "1"], done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
