@@ -19,6 +19,8 @@ from merge_core.probe.reading import LARGEST_FILE
 def main() -> None:
     """Serve the page until interrupted; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
     os.chdir(ROOT)  # the demo's recipe names its models from here
+    for name in ("no_proxy", "NO_PROXY"):  # Gradio asks itself as it starts, and would ask through a proxy
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost", "0.0.0.0"]))
     workspace, tickets = open_workspace(), Tickets()
     with Supervisor(workspace.store.root):
         workbench.build(workspace, tickets).launch(
@@ -31,6 +33,7 @@ def main() -> None:
             ssr_mode=False,
             pwa=False,
             enable_monitoring=False,
+            _frontend=False,  # or a busy machine whose first answer takes 3 s would not start
         )
 
 
