@@ -12,7 +12,6 @@ from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport
-from merge_core.jobs import Job
 from merge_core.jobs.inspections import find_report
 from merge_core.json_files import read_json
 from merge_core.prepare import open_all
@@ -32,7 +31,7 @@ class MapState:
 
     Args:
         asked: the question it answers, the job that works on it, None where none does any more, and the names of the
-            tensors that are drawn.
+            tensors that are drawn; `seen`, the report on part of a sample that is drawn until the rest has been read.
         report: to draw; None leaves what is drawn.
         fraction, message: of work under way; None and "" where nothing is.
         offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0. Until
@@ -107,9 +106,16 @@ def look(workspace: Workspace, owner: str, asked: Asked) -> MapState | None:
         problem = UserError(job.error or "The comparison failed.")
         return MapState({**asked, "job": None}, problem=problem, offer=asked.get("missing", 0))
     if job.state == "done":
-        report = _read_report(workspace, job)
+        report = _read(workspace, str((job.result or {}).get("report", "")))
         return MapState(
             {**asked, **_answered(asked["question"], report)}, report=report, offer=asked.get("missing", 0)
+        )
+    first = job.progress.shown
+    if first and asked.get("seen") != first:
+        report = _read(workspace, first)
+        names = tuple(tensor.name for tensor in report.tensors)
+        return MapState(
+            {**asked, "seen": first, "names": names}, report=report, offer=asked.get("missing", 0)
         )
     return MapState(asked, fraction=job.progress.fraction, message=job.progress.message)
 
@@ -118,9 +124,8 @@ def _answered(wanted: str, report: InterferenceReport) -> Asked:
     return {"question": wanted, "job": None, "names": tuple(tensor.name for tensor in report.tensors)}
 
 
-def _read_report(workspace: Workspace, job: Job) -> InterferenceReport:
-    document = read_json(workspace.store.root / str((job.result or {}).get("report", "")))
-    return InterferenceReport.from_json(document or {})
+def _read(workspace: Workspace, path: str) -> InterferenceReport:
+    return InterferenceReport.from_json(read_json(workspace.store.root / path) or {})
 
 
 def give_up(workspace: Workspace, owner: str, asked: Asked) -> None:

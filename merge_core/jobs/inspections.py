@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from merge_core.interference import InterferenceReport, inspect, inspectable
 from merge_core.interference.block_counts import BlockCounts, cut_of, find_tensor, inspect_blocks
 from merge_core.interference.levels import DENSITIES
 from merge_core.interference.sampling import inspect_sample
-from merge_core.json_files import once, read_json
+from merge_core.json_files import NotKept, once, read_json
 from merge_core.plan import MergePlan, make_plan
 from merge_core.prepare import open_fitting
 from merge_core.progress import CancelCheck, ProgressCallback
@@ -126,17 +128,37 @@ def make_preview(
     progress: ProgressCallback,
     cancelled: CancelCheck,
     hub: HubClient | None = None,
+    shown: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Inspect a sample of `plan` unless that was done before; the path of the report. See `inspect_sample`."""
+    """Inspect a sample of `plan` unless that was done before; the path of the report. See `inspect_sample`.
+
+    `shown` is told the path of the report on a smaller sample, as soon as there is one.
+    """
     whole = report_path(root, plan)
-    path = whole.with_name(f"{whole.stem}-{budget}-{seed}.json")
+
+    def path_of(budget: int) -> Path:
+        return whole.with_name(f"{whole.stem}-{budget}-{seed}.json")
+
+    def keep(found: InterferenceReport, budget: int) -> None:
+        assert shown is not None
+        with suppress(NotKept):
+            once(path_of(budget), found.to_json)
+            shown(path_of(budget))
 
     def make() -> Any:
-        found = inspect_sample(plan, budget, seed=seed, hub=hub, progress=progress, cancelled=cancelled)
+        found = inspect_sample(
+            plan,
+            budget,
+            seed=seed,
+            hub=hub,
+            progress=progress,
+            cancelled=cancelled,
+            shown=None if shown is None else keep,
+        )
         return found.to_json()
 
-    once(path, make)
-    return path
+    once(path_of(budget), make)
+    return path_of(budget)
 
 
 def report_path(root: Path, plan: MergePlan) -> Path:

@@ -16,11 +16,19 @@ FINAL: tuple[str, ...] = ("done", "failed", "cancelled")
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How far a job is: share done (0 to 1), what is being done now, seconds left (None while unknown)."""
+    """How far a job is.
+
+    Args:
+        fraction: share done, 0 to 1.
+        message: what is being done now.
+        eta: seconds left; None while unknown.
+        shown: a file that can be looked at meanwhile, relative to the store's root; "" while there is none.
+    """
 
     fraction: float = 0.0
     message: str = ""
     eta: float | None = None
+    shown: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ class Pace:
     Args:
         tell: told the progress of the whole.
         cancelled: the job's wish to stop.
+        shown: see `JobProgress`.
     """
 
     tell: Callable[[JobProgress], None]
     cancelled: CancelCheck
     begun: float = field(default=0.0)
     started: float = field(default_factory=time.monotonic)
+    shown: str = ""
 
     def part(self, share: float, message: str, *, named: bool = False) -> ProgressCallback:
         """The next `share` (0 to 1) of the whole, as a callback for whoever does it.
@@ -43,7 +45,7 @@ class Pace:
             fraction = begin + share * progress.fraction
             eta = seconds_left(round(fraction * 1e6), 10**6, time.monotonic() - self.started)
             said = f"{message}: {progress.message}" if named and progress.message else progress.message
-            self.tell(JobProgress(fraction, said or message, eta))
+            self.tell(JobProgress(fraction, said or message, eta, self.shown))
 
         report(Progress(0, 0, ""))
         return report

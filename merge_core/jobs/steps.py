@@ -61,7 +61,12 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
         plan = plan_without_download(recipe, hub)
         budget = round(float(job.options["sample_mb"]) * 1e6)
         seed = int(job.options.get("seed", 0))
-        preview = make_preview(root, plan, budget, seed, pace.part(0.95, "Sampling"), pace.cancelled, hub)
+
+        def show(path: Path) -> None:
+            pace.shown = _relative(path, root)
+
+        sampling = pace.part(0.95, "Sampling")
+        preview = make_preview(root, plan, budget, seed, sampling, pace.cancelled, hub, show)
         return {"report": _relative(preview, root)}
     plan = prepare(recipe, _hub(), pace.part(0.3, "Reading headers"), pace.cancelled)
     if "tensor" in job.options:

@@ -12,7 +12,7 @@ from merge_core.__main__ import main
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport, inspect
 from merge_core.interference.sampling import inspect_sample
-from merge_core.interference.sampling.design import LOCAL, REMOTE, Manner, design, scattered
+from merge_core.interference.sampling.design import LOCAL, REMOTE, Cost, Manner, design, scattered
 from merge_core.interference.sampling.intervals import student
 from merge_core.interference.summary import sum_bounds
 from merge_core.plan import MergePlan
@@ -153,7 +153,7 @@ def test_a_larger_budget_reads_all_that_a_smaller_one_read(manner: Manner) -> No
     names, numel = ["a", "b", "c", "d"], [700, 5000, 123_457, 3_000_000]
     before: list[set[int]] = [set() for _ in names]
     for budget in (60_000, 100_000, 170_000, 700_000, 2_000_000, 9_000_000, 13_000_000):
-        chosen = design(names, numel, [4, 4, 4, 4], budget, 3, manner)
+        chosen = design(names, numel, [Cost(4)] * 4, budget, 3, manner)
         read = [{i for start, stop in s.runs() for i in range(start, stop)} for s in chosen]
         assert sum(map(len, read)) * 4 <= budget
         assert all(small <= large for small, large in zip(before, read, strict=True))
@@ -165,7 +165,7 @@ def test_a_larger_budget_reads_all_that_a_smaller_one_read(manner: Manner) -> No
 def test_every_entry_is_as_likely_to_be_read() -> None:
     numel, seen = 10_007, np.zeros(10_007)
     for seed in range(1500):
-        (chosen,) = design(["a"], [numel], [1], 1300, seed, LOCAL)
+        (chosen,) = design(["a"], [numel], [Cost(1)], 1300, seed, LOCAL)
         for start, stop in chosen.runs():
             seen[start:stop] += 1
     share = seen.reshape(-1)[: numel // 7 * 7].reshape(-1, 7).mean(axis=1) / 1500

@@ -29,7 +29,27 @@ Neighbours are alike, so the number of blocks decides how sure an estimate is; b
 """
 
 LOCAL: Manner = ((64, 16), (64, 64), (256, 64), (256, 512))
-REMOTE: Manner = ((8, 256), (8, 1024), (16, 1024), (16, 4096))
+REMOTE: Manner = ((6, 256), (6, 2048), (12, 2048), (12, 4096))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes that a sample of one tensor takes in all models together.
+
+    Args:
+        entry: for each entry.
+        once: whatever is read: factors of adapters.
+        row: for each row of `columns` entries that a block lies in, of adapters.
+    """
+
+    entry: int
+    once: int = 0
+    row: int = 0
+    columns: int = 1
+
+    def of(self, entries: int, blocks: int) -> int:
+        """At most so many bytes."""
+        return self.entry * entries + self.once + self.row * (entries // self.columns + 2 * blocks)
 
 
 @dataclass(frozen=True)
@@ -74,7 +94,7 @@ class Sampled:
 def design(
     names: Sequence[str],
     numel: Sequence[int],
-    width: Sequence[int],
+    costs: Sequence[Cost],
     budget: int,
     seed: int,
     manner: Manner,
@@ -84,8 +104,7 @@ def design(
     With a larger budget, and all else equal, each tensor's entries contain those of a smaller one.
 
     Args:
-        names, numel: of the tensors.
-        width: bytes that one position takes in all models together.
+        names, numel, costs: of the tensors.
         budget: bytes in all.
         seed: decides where the blocks lie.
         manner: how finely to sample.
@@ -95,7 +114,7 @@ def design(
     """
     stages = [_stages(n, manner) for n in numel]
     chosen = [found[0] for found in stages]
-    spent = sum(_entries(n, stage) * w for n, stage, w in zip(numel, chosen, width, strict=True))
+    spent = sum(_bytes(n, stage, cost) for n, stage, cost in zip(numel, chosen, costs, strict=True))
     if spent > budget:
         raise UserError(
             f"A sample of {budget / 1e6:.3g} MB, headers set aside, is too small to read something of each of the "
@@ -108,12 +127,13 @@ def design(
         for number, stage in enumerate(found)
         if number
     )
-    for entries, tensor, number in steps:  # the least sampled first
-        more = (entries - _entries(numel[tensor], chosen[tensor])) * width[tensor]
+    for _, tensor, number in steps:  # the least sampled first
+        stage, before, n, cost = stages[tensor][number], chosen[tensor], numel[tensor], costs[tensor]
+        more = _bytes(n, stage, cost) - _bytes(n, before, cost)
         if spent + more > budget:
             break  # and none of the later ones, that might fit, or a larger budget would not contain this one
         spent += more
-        chosen[tensor] = stages[tensor][number]
+        chosen[tensor] = stage
     return [_place(name, n, stage, seed, manner) for name, n, stage in zip(names, numel, chosen, strict=True)]
 
 
@@ -158,6 +178,10 @@ def _depth(numel: int, length: int) -> int:
 def _entries(numel: int, stage: _Stage) -> int:
     """At most so many; tiles differ by one entry at most."""
     return numel if stage == _WHOLE else stage.taken * -(-numel // (1 << stage.depth))
+
+
+def _bytes(numel: int, stage: _Stage, cost: Cost) -> int:
+    return cost.of(_entries(numel, stage), stage.taken)
 
 
 def _place(name: str, numel: int, stage: _Stage, seed: int, manner: Manner) -> Sampled:

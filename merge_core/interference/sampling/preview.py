@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from merge_core.interference.levels import DENSITIES
 from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.interference.sampling.design import LOCAL, REMOTE, Sampled, design
 from merge_core.interference.sampling.estimate import About, Estimate, conclude, observe_scope
-from merge_core.interference.sampling.reading import ReadRange, SampleReader, fetch, header_bytes, width
+from merge_core.interference.sampling.fetching import Fetched, PartReader
+from merge_core.interference.sampling.reading import SampleReader
+from merge_core.interference.sampling.sources import cost_of, header_bytes, holders, rows_of
 from merge_core.interference.sampling.together import Sums, pairs_and_norms, sum_blocks
 from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan, make_plan
@@ -22,6 +25,8 @@ from merge_core.recipe import Recipe
 
 if TYPE_CHECKING:
     from merge_core.hub import HubClient
+
+FIRST_LOOK = 8_000_000  # bytes, of which a first map is made
 
 
 def plan_without_download(
@@ -44,6 +49,7 @@ def inspect_sample(
     hub: HubClient | None = None,
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
+    shown: Callable[[InterferenceReport, int], None] | None = None,
 ) -> InterferenceReport:
     """Estimate where the plan's task vectors meet and disagree, with 95 % intervals, from part of each tensor.
 
@@ -57,46 +63,85 @@ def inspect_sample(
         hub: reads models that are not on this machine; None uses the default client, made only if one is needed.
         progress: told how far it is.
         cancelled: asked now and then; once true, stops.
+        shown: told what a smaller budget finds, and that budget, as soon as so much of models on the Hub has been read.
 
     Raises:
         UserError: the budget is too small, the Hub does not answer, or an entry is not finite.
         Cancelled: `cancelled` answered true.
     """
-    tensors = [t for t in plan.tensors if t.settings is not None]
-    owners = {c.identity: c for c in (*plan.models, *([plan.base] if plan.base else []))}
-    for owner in owners.values():
-        if owner.adapted is not None:
-            raise UserError(
-                f"{owner.ref}: an adapter cannot be sampled, for each of its numbers changes a whole row.",
-                "Inspect without a sample; adapters are small to download.",
-            )
-    remote = any(owner.root is None for owner in owners.values())
-    headers = sum(header_bytes(owner) for owner in owners.values())
-    if budget < headers:
-        raise UserError(
-            f"A sample of {budget / 1e6:.3g} MB is smaller than the models' headers.",
-            f"Allow {headers / 1e6 + 1:.0f} MB or more.",
-        )
-    chosen = design(
-        [t.name for t in tensors],
-        [t.numel for t in tensors],
-        [width(t) for t in tensors],
-        budget - headers,
-        seed,
-        REMOTE if remote else LOCAL,
-    )
-    wanted = list(zip(tensors, chosen, strict=True))
+    samples = _Samples(plan, budget, seed)
 
-    def part_reader(owner: Checkpoint) -> ReadRange:
+    def part_reader(holder: Checkpoint) -> PartReader:
         from merge_core.hub import HubClient
 
-        return (hub or HubClient()).part_reader(owner, cancelled).read
+        return (hub or HubClient()).part_reader(holder, cancelled)
 
-    reader = SampleReader(plan, fetch(plan, wanted, part_reader, progress, cancelled))
+    fetched = Fetched(plan, part_reader)
+    reader = SampleReader(plan, fetched)
     try:
-        estimates, sums = _estimate(plan, reader, wanted, progress, cancelled)
+        if shown is not None:
+            for wanted, smaller in samples.until_last():
+                fetched.fetch(wanted, progress, cancelled)
+                shown(_report(plan, reader, wanted, progress, cancelled), smaller)
+        fetched.fetch(samples.last, progress, cancelled)
+        return _report(plan, reader, samples.last, progress, cancelled)
     finally:
         reader.close()
+
+
+_Wanted = list[tuple[TensorPlan, Sampled]]
+
+
+class _Samples:
+    """What to read of a plan's tensors.
+
+    Raises:
+        UserError: the budget is too small.
+    """
+
+    def __init__(self, plan: MergePlan, budget: int, seed: int) -> None:
+        self._tensors = [t for t in plan.tensors if t.settings is not None]
+        self._costs = [cost_of(rows_of(plan, t)) for t in self._tensors]
+        self._seed = seed
+        self._budget = budget
+        parts = holders(plan)
+        self._remote = any(part.root is None for part in parts)
+        self._headers = sum(header_bytes(part) for part in parts)
+        if budget < self._headers:
+            raise UserError(
+                f"A sample of {budget / 1e6:.3g} MB is smaller than the models' headers.",
+                f"Allow {self._headers / 1e6 + 1:.0f} MB or more.",
+            )
+        self.last = self._of(budget)
+
+    def until_last(self) -> Iterator[tuple[_Wanted, int]]:
+        """Smaller samples that are worth a look before the last one is read, with their budgets."""
+        budget = FIRST_LOOK
+        while self._remote and 2 * budget <= self._budget:
+            with suppress(UserError):  # the tensors are so many that this is too small
+                yield self._of(budget), budget
+            budget *= 8
+
+    def _of(self, budget: int) -> _Wanted:
+        chosen = design(
+            [t.name for t in self._tensors],
+            [t.numel for t in self._tensors],
+            self._costs,
+            budget - self._headers,
+            self._seed,
+            REMOTE if self._remote else LOCAL,
+        )
+        return list(zip(self._tensors, chosen, strict=True))
+
+
+def _report(
+    plan: MergePlan,
+    reader: SampleReader,
+    wanted: _Wanted,
+    progress: ProgressCallback | None,
+    cancelled: CancelCheck | None,
+) -> InterferenceReport:
+    estimates, sums = _estimate(plan, reader, wanted, progress, cancelled)
     pairs, norms = pairs_and_norms(plan, sums)
     return InterferenceReport(
         models=tuple(plan.names[m] for m in plan.listed),
@@ -113,7 +158,7 @@ def inspect_sample(
 def _estimate(
     plan: MergePlan,
     reader: SampleReader,
-    wanted: list[tuple[TensorPlan, Sampled]],
+    wanted: _Wanted,
     progress: ProgressCallback | None,
     cancelled: CancelCheck | None,
 ) -> tuple[list[Estimate], list[Sums]]:

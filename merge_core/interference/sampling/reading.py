@@ -1,32 +1,24 @@
-"""Reads the sampled entries: from folders where they lie, from the Hub by HTTP Range, few requests at once."""
+"""Reads the sampled entries, from folders where they lie and from what was fetched of the Hub."""
 
 from __future__ import annotations
 
 import os
-import time
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from merge_core.checkpoint import Checkpoint, TensorSpec
-from merge_core.checkpoint.remote import FIRST_READ
+from merge_core.checkpoint.low_rank import add_delta, widened
 from merge_core.checkpoint.weight_file import STORED_AS
 from merge_core.errors import UserError
 from merge_core.interference.sampling.design import Sampled
+from merge_core.interference.sampling.fetching import Fetched
+from merge_core.interference.sampling.sources import Row, rows_of
 from merge_core.plan import MergePlan, TensorPlan
-from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 
 Array = np.ndarray[Any, np.dtype[Any]]
-ReadRange = Callable[[str, int, int], bytes]
-
-AT_ONCE = 8
-LONGEST_REQUEST = 4 << 20  # bytes; what is longer is asked for in parts, side by side
-POLL = 0.1
 
 
 @dataclass(frozen=True)
@@ -48,22 +40,6 @@ class SampledTensor:
     sign: Array
 
 
-def header_bytes(checkpoint: Checkpoint) -> int:
-    """At most so many bytes were read to open `checkpoint`: headers, an index, the configuration."""
-    headers: dict[str, int] = {}
-    for spec in checkpoint.specs.values():
-        headers[spec.file] = min(spec.offset, headers.get(spec.file, spec.offset))
-    index = sum(headers.values()) if len(headers) > 1 else 0  # names each tensor once, as the headers do
-    if checkpoint.root is None:
-        return sum(max(FIRST_READ, header) for header in headers.values()) + index + 50_000
-    return sum(headers.values()) + index
-
-
-def width(tensor: TensorPlan) -> int:
-    """Bytes that one position of `tensor` takes in all models and the base."""
-    return sum(STORED_AS[spec.dtype].itemsize for spec in _rows(tensor))
-
-
 class SampleReader:
     """Reads samples of a plan's tensors.
 
@@ -74,7 +50,6 @@ class SampleReader:
 
     def __init__(self, plan: MergePlan, fetched: Fetched) -> None:
         self._plan = plan
-        self._owners = _owners(plan)
         self._fetched = fetched
         self._open: dict[tuple[str, str], int] = {}
 
@@ -90,17 +65,13 @@ class SampleReader:
         Raises:
             UserError: a file cannot be read, or an entry is not finite.
         """
-        rows = np.empty((len(_rows(tensor)), sampled.entries), np.float32)
-        for row, owner, spec in zip(rows, self._owners, _rows(tensor), strict=True):
-            stored = STORED_AS[spec.dtype]
-            parts = [
-                self._bytes(owner, spec, start * stored.itemsize, stop * stored.itemsize)
-                for start, stop in sampled.runs()
-            ]
-            row[:] = _widened(np.frombuffer(b"".join(parts), stored), spec.dtype)
-            if not np.isfinite(row).all():
+        found = rows_of(self._plan, tensor)
+        rows = np.empty((len(found), sampled.entries), np.float32)
+        for values, row in zip(rows, found, strict=True):
+            self._fill(values, row, sampled.runs())
+            if not np.isfinite(values).all():
                 raise UserError(
-                    f"{owner.ref}: {spec.name} in {spec.file} holds a value that is not finite; "
+                    f"{row.owner.ref}: {row.spec.name} in {row.spec.file} holds a value that is not finite; "
                     "a merge needs finite weights.",
                     "The checkpoint is damaged or its training diverged: download it again or pick another one.",
                 )
@@ -115,144 +86,48 @@ class SampleReader:
         assert rule is not None, "only methods that trim are inspected"
         return SampledTensor(tensor, sampled, vectors, rows[-1], rule.voting.sign)
 
-    def _bytes(self, owner: Checkpoint, spec: TensorSpec, start: int, stop: int) -> bytes:
-        start, stop = spec.offset + start, spec.offset + stop
-        if owner.root is None:
-            return self._fetched.bytes(owner, spec.file, start, stop)
-        key = owner.identity, spec.file
+    def _fill(self, values: Array, row: Row, runs: Sequence[tuple[int, int]]) -> None:
+        """The entries of `runs`, float32 [n], one after the other."""
+        factors: dict[tuple[str, int, int], Array] = {}  # A is needed for each run anew
+
+        def stored(holder: Checkpoint, spec: TensorSpec, first: int, last: int) -> Array:
+            key = spec.name, first, last
+            if key not in factors:
+                factors[key] = self._stored(holder, spec, first, last)
+            return factors[key]
+
+        if row.delta is None:
+            whole = [self._stored(row.holder, row.spec, start, stop) for start, stop in runs]
+            values[:] = widened(row.spec, np.concatenate(whole)) if whole else 0
+            return
+        done = 0
+        for start, stop in runs:
+            part = values[done : done + stop - start]
+            part[:] = widened(row.spec, self._stored(row.holder, row.spec, start, stop))
+            add_delta(row.owner, row.spec, row.delta, start, part, stored)
+            done += stop - start
+
+    def _stored(self, holder: Checkpoint, spec: TensorSpec, first: int, last: int) -> Array:
+        """Entries as they are stored."""
+        dtype = STORED_AS[spec.dtype]
+        start, stop = spec.offset + first * dtype.itemsize, spec.offset + last * dtype.itemsize
+        read = self._fetched.bytes if holder.root is None else self._read
+        return np.frombuffer(read(holder, spec.file, start, stop), dtype)
+
+    def _read(self, holder: Checkpoint, file: str, start: int, stop: int) -> bytes:
+        key = holder.identity, file
+        assert holder.root is not None
         try:
             if key not in self._open:
-                self._open[key] = os.open(owner.path(spec), os.O_RDONLY)
+                self._open[key] = os.open(holder.root / file, os.O_RDONLY)
             found = os.pread(self._open[key], stop - start, start)
         except OSError as error:
             raise UserError(
-                f"{owner.ref}: {spec.file} cannot be read: {error.strerror}.", "Make it readable."
+                f"{holder.ref}: {file} cannot be read: {error.strerror}.", "Make it readable."
             ) from None
         if len(found) < stop - start:
             raise UserError(
-                f"{owner.ref}: {spec.file} has become shorter than its header says.",
+                f"{holder.ref}: {file} has become shorter than its header says.",
                 "Download or save it again.",
             )
         return found
-
-
-class Fetched:
-    """Parts of files on the Hub, in memory."""
-
-    def __init__(self, parts: dict[tuple[str, str], list[tuple[int, bytes]]]) -> None:
-        self._parts = {key: sorted(found, key=lambda part: part[0]) for key, found in parts.items()}
-        self._starts = {key: [start for start, _ in found] for key, found in self._parts.items()}
-
-    def bytes(self, owner: Checkpoint, file: str, start: int, stop: int) -> bytes:
-        """Bytes start … stop − 1 of a file, all of which were fetched."""
-        parts, starts = self._parts[owner.identity, file], self._starts[owner.identity, file]
-        at = bisect_right(starts, start) - 1
-        found = bytearray()
-        while len(found) < stop - start:
-            first, data = parts[at]
-            inside = start + len(found) - first
-            assert 0 <= inside < len(data), "was not fetched"
-            found += data[inside : inside + stop - start - len(found)]
-            at += 1
-        return bytes(found)
-
-
-def fetch(
-    plan: MergePlan,
-    wanted: Sequence[tuple[TensorPlan, Sampled]],
-    reader: Callable[[Checkpoint], ReadRange],
-    progress: ProgressCallback | None,
-    cancelled: CancelCheck | None,
-) -> Fetched:
-    """Read what is wanted of the models that are on the Hub alone.
-
-    Args:
-        plan: of those models.
-        wanted: which entries of which tensors.
-        reader: for a checkpoint, the `read(file, start, stop)` that answers these bytes; threads share it.
-
-    Raises:
-        UserError: the Hub does not answer.
-        Cancelled: `cancelled` answered true.
-    """
-    asked = [
-        (owner, file, start, stop)
-        for (owner, file), runs in _remote_runs(plan, wanted).items()
-        for start, stop in _joined(runs)
-    ]
-    total = sum(stop - start for _, _, start, stop in asked)
-    parts: dict[tuple[str, str], list[tuple[int, bytes]]] = defaultdict(list)
-    if not asked:
-        return Fetched(parts)
-    read = {owner.identity: reader(owner) for owner in _owners(plan) if owner.root is None}
-    done, begun = 0, time.monotonic()
-    threads = ThreadPoolExecutor(AT_ONCE, "sample")
-    try:
-        waiting = {
-            threads.submit(read[identity], file, start, stop): (identity, file, start)
-            for identity, file, start, stop in asked
-        }
-        while waiting:
-            if cancelled is not None and cancelled():
-                raise Cancelled
-            for finished in wait(waiting, POLL, FIRST_COMPLETED).done:
-                identity, file, start = waiting.pop(finished)
-                data = finished.result()
-                done += len(data)
-                parts[identity, file].append((start, data))
-            if progress is not None:
-                eta = seconds_left(done, total, time.monotonic() - begun)
-                progress(Progress(done, total, "reading a sample from the Hub", eta))
-    finally:
-        threads.shutdown(cancel_futures=True)
-    return Fetched(parts)
-
-
-def _remote_runs(
-    plan: MergePlan, wanted: Iterable[tuple[TensorPlan, Sampled]]
-) -> dict[tuple[str, str], list[tuple[int, int]]]:
-    """Per checkpoint (its identity) and file, the bytes to read."""
-    runs: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    owners = _owners(plan)
-    for tensor, sampled in wanted:
-        for owner, spec in zip(owners, _rows(tensor), strict=True):
-            if owner.root is None:
-                size = STORED_AS[spec.dtype].itemsize
-                runs[owner.identity, spec.file] += [
-                    (spec.offset + start * size, spec.offset + stop * size) for start, stop in sampled.runs()
-                ]
-    return runs
-
-
-def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same bytes in as few requests as may be: what touches is joined, what is long is cut."""
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted(runs):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        elif start < stop:
-            joined.append((start, stop))
-    return [
-        (first, min(first + LONGEST_REQUEST, stop))
-        for start, stop in joined
-        for first in range(start, stop, LONGEST_REQUEST)
-    ]
-
-
-def _owners(plan: MergePlan) -> tuple[Checkpoint, ...]:
-    """Whose a tensor's rows are: the models, then the base."""
-    assert plan.base is not None, "task vectors need a base"
-    return (*plan.models, plan.base)
-
-
-def _rows(tensor: TensorPlan) -> tuple[TensorSpec, ...]:
-    assert tensor.base is not None, "task vectors need a base"
-    return (*tensor.sources, tensor.base)
-
-
-def _widened(stored: Array, dtype: str) -> Array:
-    if dtype == "BF16":
-        return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    values = stored.view(np.float16) if dtype == "F16" else stored
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)

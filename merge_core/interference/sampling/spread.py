@@ -18,7 +18,7 @@ from merge_core.interference.sampling.intervals import effective, share_interval
 Array = np.ndarray[Any, np.dtype[Any]]
 
 WIDER = 1.25  # variances, and the effects of thresholds, are estimates themselves; found by simulation
-FEW_BLOCKS = 8  # degrees of freedom
+FEW_BLOCKS = 8  # degrees of freedom; of fewer than a dozen blocks, seven tenths
 UNSEEN = (
     3.0  # of N that are alike, up to 3 / N of the rest may be different, 95 times in 100: the rule of three
 )
@@ -126,7 +126,7 @@ def observe(
     found = _variance(counts.kept) / np.where(alone > 0, alone, 1.0)
     freedom = _freedom(counts)
     # Where few blocks hold what matters, thresholds move too far for their effect to be taken out.
-    entire = short | (freedom < FEW_BLOCKS)
+    entire = short | (freedom < np.minimum(FEW_BLOCKS, 0.7 * (counts.blocks - 1)))
     surprise, looked = _surprise(np.where(entire, counts.kinds, left), shares, counts.entries / counts.blocks)
     return Observed(
         entries=counts.entries,
