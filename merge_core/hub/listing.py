@@ -13,7 +13,8 @@ from huggingface_hub.hf_api import BlobLfsInfo, RepoFile
 from merge_core.errors import UserError
 from merge_core.hub.session import ANSWER_WITHIN, PROMPT, Patience, Session
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")  # and any other id that git gives
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Listing:
 
 def is_commit(revision: str | None) -> bool:
     """True for a full commit SHA, which always means the same content."""
-    return revision is not None and _COMMIT.fullmatch(revision) is not None
+    return isinstance(revision, str) and _COMMIT.fullmatch(revision) is not None
 
 
 def list_files(
@@ -79,12 +80,12 @@ def ask_files(
         )
     siblings = info.siblings or []
     if all(sibling.size is not None for sibling in siblings):
-        files = {s.rfilename: _file(s.size or 0, s.lfs, s.blob_id) for s in siblings}
+        files = dict(_file(s.rfilename, s.size, s.lfs, s.blob_id) for s in siblings)
     else:  # a Hub that does not tell sizes with the model
         tree = session.retried(
             lambda: list(session.api.list_repo_tree(repo_id, recursive=True, revision=commit)), patience
         )
-        files = {f.path: _file(f.size, f.lfs, f.blob_id) for f in tree if isinstance(f, RepoFile)}
+        files = dict(_file(f.path, f.size, f.lfs, f.blob_id) for f in tree if isinstance(f, RepoFile))
     return Listing(repo_id, commit, files, bool(info.gated))
 
 
@@ -102,5 +103,14 @@ def git_id_of(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _file(size: int, lfs: BlobLfsInfo | None, blob_id: str | None) -> RemoteFile:
-    return RemoteFile(size, lfs.sha256, None) if lfs else RemoteFile(size, None, blob_id)
+def _file(name: object, size: object, lfs: BlobLfsInfo | None, blob_id: object) -> tuple[str, RemoteFile]:
+    """A file as the Hub tells of it. Raises ValueError where that is no way to tell of one."""
+    sha256 = lfs.sha256 if lfs else None
+    git = blob_id if not lfs and isinstance(blob_id, str) and _COMMIT.fullmatch(blob_id) else None
+    if (
+        not (isinstance(name, str) and name)
+        or not (isinstance(size, int) and size >= 0)
+        or not (sha256 is None or (isinstance(sha256, str) and _SHA256.fullmatch(sha256)))
+    ):
+        raise ValueError("a file without a name, a size, or a hash that is one")
+    return name, RemoteFile(size, sha256, git)

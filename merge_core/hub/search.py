@@ -12,8 +12,9 @@ from urllib.parse import unquote, urlsplit
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.hf_api import ExpandModelProperty_T, ModelInfo
 
+from merge_core.hub.listing import is_commit
 from merge_core.hub.problems import TROUBLE, status_of
-from merge_core.hub.session import ANSWER_WITHIN, Session
+from merge_core.hub.session import ANSWER_WITHIN, Session, in_form
 
 _PROPERTIES: tuple[ExpandModelProperty_T, ...] = (
     "author",
@@ -121,10 +122,10 @@ def read_model(info: ModelInfo) -> FoundModel:
     adapter = "adapter" in {match["relation"] for match in made_from} or "peft" in (info.library_name, *tags)
     return FoundModel(
         id=info.id,
-        author=info.author or info.id.partition("/")[0],
-        commit=info.sha,
-        downloads=info.downloads or 0,
-        likes=info.likes or 0,
+        author=info.author if isinstance(info.author, str) and info.author else info.id.partition("/")[0],
+        commit=info.sha if is_commit(info.sha) else None,
+        downloads=_count(info.downloads),
+        likes=_count(info.likes),
         size=_size(info.safetensors.parameters) if info.safetensors else None,
         licence=licence or _card_licence(info.card_data),
         gated=bool(info.gated),
@@ -138,11 +139,17 @@ def read_model(info: ModelInfo) -> FoundModel:
     )
 
 
+def _count(told: object) -> int:
+    return told if isinstance(told, int) and told >= 0 else 0
+
+
 def _size(parameters: Mapping[str, int]) -> int | None:
     """Bytes of so many parameters of each dtype; None for a dtype nobody knows."""
     total = 0.0
     for dtype, count in parameters.items():
         width = re.search(r"64|32|16|8|6|4", dtype)
+        if not isinstance(count, int) or count < 0:
+            return None
         if dtype == "BOOL":
             total += count
         elif width is None:
@@ -163,7 +170,8 @@ def _list(session: Session, limit: int, **wanted: Any) -> list[FoundModel]:
         page = session.retried(lambda: session.get_json("/api/models", params))
         if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
             raise ValueError("no list of models")
-        return [read_model(ModelInfo(**item)) for item in page[:limit]]
+        with in_form():
+            return [read_model(ModelInfo(**item)) for item in page[:limit]]
 
 
 def _info(session: Session, repo_id: str) -> FoundModel:

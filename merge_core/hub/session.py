@@ -70,6 +70,19 @@ def _never_wait_forever(request: httpx2.Request) -> None:
     request.extensions = {**request.extensions, "timeout": {**_WAITS, **given, "connect": _CONNECT}}
 
 
+@contextmanager
+def in_form() -> Iterator[None]:
+    """For taking an answer apart, which the client does without looking whether it has the form that a Hub gives it.
+
+    Raises:
+        ValueError: it has another.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, LookupError) as error:
+        raise ValueError(f"an answer of another form: {type(error).__name__}") from None
+
+
 def origin(url: str) -> tuple[str, str, int | None]:
     """Scheme, host and port: a token is for its Hub's own, and for no other."""
     parts = urlsplit(url)
@@ -173,7 +186,8 @@ class Session:
         begun = time.monotonic()
         for attempt in range(1, patience.attempts + 1):
             try:
-                return call()
+                with in_form():
+                    return call()
             except TROUBLE as error:
                 cause = root_cause(error)
                 if not is_cut(cause) and status_of(cause) not in _TRANSIENT:

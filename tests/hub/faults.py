@@ -32,6 +32,7 @@ class Fault:
     corrupt: bool
     drop_answer: bool
     then: Callable[[], None] | None
+    answer: bytes | None
 
 
 def faulty(send: Send, fault: Fault) -> Send:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import re
 import tempfile
 import threading
@@ -174,6 +175,7 @@ class LocalHub:
         corrupt: bool = False,
         drop_answer: bool = False,
         then: Callable[[], None] | None = None,
+        answer: object = None,
     ) -> None:
         """Make matching requests go wrong, the next `times` of them.
 
@@ -186,6 +188,7 @@ class LocalHub:
             cut_after: close the connection after so many bytes of the body.
             corrupt: change one byte of the body.
             drop_answer: do what is asked, then close the connection without an answer.
+            answer: JSON to answer instead, with status 200.
             then: called once the request has been seen, before it is answered.
         """
         answer_headers = headers or {}
@@ -193,7 +196,7 @@ class LocalHub:
             Fault(
                 re.compile(pattern),
                 times,
-                status,
+                200 if answer is not None else status,
                 answer_headers,
                 message,
                 delay,
@@ -202,6 +205,7 @@ class LocalHub:
                 corrupt,
                 drop_answer,
                 then,
+                None if answer is None else json.dumps(answer).encode(),
             )
         )
 
@@ -256,7 +260,7 @@ class LocalHub:
         if fault.status is not None:
             while (await received()).get("more_body"):
                 pass
-            body = f'{{"error": "{fault.message}"}}'.encode() if fault.message else b""
+            body = f'{{"error": "{fault.message}"}}'.encode() if fault.message else fault.answer or b""
             head = {"content-length": str(len(body)), "content-type": "application/json", **fault.headers}
             pairs = [(key.encode(), value.encode()) for key, value in head.items()]
             await answered({"type": "http.response.start", "status": fault.status, "headers": pairs})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +155,67 @@ def test_no_network(hub: LocalHub) -> None:
 def test_something_that_is_no_hub(hub: LocalHub, client: HubClient) -> None:
     hub.fail("GET /api/models", status=200)
     assert "gave an answer that no Hub gives for acme/base" in failure(client)
+
+
+WRONG: list[object] = [None, 0, -1, 1e30, "", "x", "../../x", "x" * 5000, [], ["a"], {}, {"a": 1}, True]
+
+
+def changed(document: Any, path: tuple[str | int, ...], value: object) -> Any:
+    """A copy of a JSON document with something else in one place."""
+    document = copy.deepcopy(document)
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("sha",),
+        ("siblings",),
+        ("siblings", 1),
+        ("siblings", 1, "rfilename"),
+        ("siblings", 1, "size"),
+        ("siblings", 1, "blobId"),
+        ("siblings", 3, "lfs"),
+        ("siblings", 3, "lfs", "sha256"),
+        ("tags",),
+        ("safetensors",),
+        ("downloads",),
+        ("likes",),
+        ("author",),
+        ("id",),
+        ("gated",),
+    ],
+    ids=lambda path: "-".join(map(str, path)),
+)
+def test_hub_that_tells_of_a_model_in_another_form_is_no_bug_of_ours(
+    hub: LocalHub, client: HubClient, model: Path, path: tuple[str | int, ...]
+) -> None:
+    """Found by putting each value into each place: what is opened or found is right, or refused in a sentence."""
+    hub.add_model(ID, model)
+    whole = {
+        "downloads": 1,
+        "likes": 1,
+        "author": "acme",
+        "safetensors": {"parameters": {"F32": 9}},
+        "tags": ["x"],
+    }
+    document = whole | client._session.get_json(f"/api/models/{ID}", {"blobs": "true"})
+    assert document["siblings"][3]["lfs"]
+    for value in WRONG:
+        for answer in (changed(document, path, value), [changed(document, path, value)]):
+            hub.forget()
+            hub.fail("GET /api/models", answer=answer)
+            for act in (
+                lambda: client.download(client.checkpoint(ModelRef(ID))),
+                lambda: client.search(ID, 5),
+                lambda: client.bases_of(ID),
+            ):
+                with contextlib.suppress(UserError):
+                    act()
 
 
 def test_visitors_of_a_space_do_not_borrow_its_owners_token(
