@@ -19,7 +19,7 @@ from merge_core.engine.combine import Combiner
 from merge_core.engine.companions import companion_files
 from merge_core.engine.output import OutputFolder
 from merge_core.engine.result import MergeResult
-from merge_core.engine.traffic import share_memory
+from merge_core.engine.traffic import narrow, share_memory
 from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
@@ -224,7 +224,11 @@ class _Work:
 
     def _trim(self, rule: TrimRule, pieces: Sequence[Piece], each: Any, scope: int) -> ScopeTrim:
         """What the trim leaves of a scope; measuring it may have merged all of the scope's pieces on the way."""
-        ranking = Ranking(rule, self._reader, pieces, self._known, scope)
+        # What is known would have equals counted before the merge, a reading more than a guess takes.
+        tensors = [self._plan.tensors[piece.tensor] for piece in pieces]
+        guess = not self._inputs.held and narrow(self._plan, tensors)
+        known = KnownThresholds(None, self._plan) if guess else self._known
+        ranking = Ranking(rule, self._reader, pieces, known, scope)
         return self._merge_by_guess(ranking, each) or measure_trim(ranking, each)
 
     def _merge_by_guess(self, ranking: Ranking, each: Any) -> ScopeTrim | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from merge_core.checkpoint.low_rank import factor_bytes
@@ -14,7 +15,6 @@ from merge_core.streaming.pool import cores
 SHARE_AHEAD = (
     4  # a streamed merge leaves a part in so many of its memory, at least, for what is fetched ahead
 )
-# Task vectors of these have so few magnitudes that a sample nearly always tells which is the threshold.
 NARROW = ("F16", "BF16")
 
 
@@ -41,7 +41,7 @@ def traffic(plan: MergePlan, memory: int, threads: int | None = None) -> Traffic
     likely = most = 0
     for tensors, rule in scopes:
         nbytes = sum(_nbytes(plan, tensor) for tensor in tensors)
-        few, many = (1, 1) if nbytes <= room else _sweeps(rule, _narrow(plan, tensors))
+        few, many = (1, 1) if nbytes <= room else _sweeps(rule, narrow(plan, tensors))
         likely += few * nbytes
         most += many * nbytes
     return Traffic(likely, most)
@@ -67,15 +67,16 @@ def _nbytes(plan: MergePlan, tensor: TensorPlan) -> int:
     return sum(read.values())
 
 
-def _narrow(plan: MergePlan, tensors: list[TensorPlan]) -> bool:
+def narrow(plan: MergePlan, tensors: Iterable[TensorPlan]) -> bool:
+    """Whether these tensors' task vectors have so few magnitudes that a sample nearly always tells the threshold."""
     return all(spec.dtype in NARROW for tensor in tensors for _, spec in rows_of(plan, tensor))
 
 
-def _sweeps(rule: TrimRule | None, narrow: bool) -> tuple[int, int]:
+def _sweeps(rule: TrimRule | None, told: bool) -> tuple[int, int]:
     """How often a scope is read that does not fit the memory: most often, and where the sample misled."""
     if rule is None:
         return 1, 1
     asked = bool(rule.moments) + (rule.votes is not None)
     if asked:  # magnitudes are ranked, equals counted, sums taken, and then all is combined
         return 2 + asked, 3 + asked
-    return (1, 4) if narrow else (2, 3)
+    return (1, 4) if told else (2, 3)

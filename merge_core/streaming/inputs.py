@@ -45,7 +45,7 @@ class Inputs:
         self._lock = threading.Lock()
         self._spool = Spool(room, cancelled) if streams(plan) else None
         self._read = self._merged() if self._spool is not None else {}
-        self._held = False
+        self._held = self._spool is None
 
     @property
     def streamed(self) -> bool:
@@ -56,6 +56,11 @@ class Inputs:
     def fetched(self) -> int:
         """Bytes that came over the network so far."""
         return self._spool.fetched if self._spool is not None else 0
+
+    @property
+    def held(self) -> bool:
+        """Whether what is worked on is here, to be read as often as one likes."""
+        return self._held
 
     def file(self, owner: Checkpoint, spec: TensorSpec) -> InputFile:
         """The open file that holds `spec`, a tensor of `owner`.

@@ -5,6 +5,7 @@ Nothing that is read depends on it: bytes that nobody announced are fetched when
 
 from __future__ import annotations
 
+import mmap
 import threading
 import time
 from bisect import bisect_right
@@ -234,7 +235,12 @@ class Spool:
                         self._order.popleft()
                         self._urgent.discard(part)
                         self._taken += part.size
-                        slot = self._slots[part] = _Slot(np.empty(part.size, np.uint8))
+                        slot = self._slots[part] = _Slot(_room(part.size))
                         return part, slot
                 self._change.wait()
         return None
+
+
+def _room(size: int) -> Array:
+    """Memory of its own, uint8: what is freed goes back to the system, where an allocator would keep it in pieces."""
+    return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size]

@@ -144,3 +144,16 @@ def test_what_will_be_read_is_said_beforehand(
     assert said.likely <= said.most
     assert said.likely <= read + headers
     assert read <= said.most + headers
+
+
+def test_what_an_earlier_merge_learned_costs_no_further_reading(
+    hub: LocalHub, client: HubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known thresholds are of use to who reads a model twice; a streamed merge guesses, and reads it once."""
+    monkeypatch.setattr(traffic_module, "left_of", lambda *_: 150_000)
+    put_on(hub, tmp_path / "models")
+    plan = prepare(recipe(density=0.3, trim_scope="model"), client, stream=True)
+    first = merge(plan, tmp_path / "first", known=tmp_path / "known")
+    second = merge(plan, tmp_path / "second", known=tmp_path / "known")
+    assert second.streamed == first.streamed
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
