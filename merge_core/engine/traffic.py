@@ -12,9 +12,7 @@ from merge_core.streaming.budget import Budget, divide, left_of
 from merge_core.streaming.inputs import rows_of, streams
 from merge_core.streaming.pool import cores
 
-SHARE_AHEAD = (
-    4  # a streamed merge leaves a part in so many of its memory, at least, for what is fetched ahead
-)
+SHARE_AHEAD = 4  # one part in so many of a streamed merge's memory, at least, is for what is fetched ahead
 NARROW = ("F16", "BF16")
 
 

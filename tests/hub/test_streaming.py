@@ -25,6 +25,7 @@ METHODS = [
     ("ties", {"density": 0.3}),
     ("ties", {"density": 0.3, "trim_scope": "model"}),
     ("task_arithmetic", {"lambda": 0.7}),
+    ("dare_ties", {"density": 0.6, "seed": 3}),
     ("linear", {}),
 ]
 
