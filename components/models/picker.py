@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from components.choice import Choice
 from components.event_fields import number, text
 from components.models import hub_search
 from components.models.model_rows import short_name
@@ -118,7 +119,7 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
     demo_models = [(short_name(ref), str(ref)) for ref in workspace.demo_models()]
     with gr.Column(visible=False, elem_id="tb-add-panel", elem_classes=["tb-inset"]) as panel:
         source = gr.Radio(sources, value=DEMO, label="Where from", elem_classes=["tb-control", "tb-seg"])
-        demo = gr.Dropdown(demo_models, label="Demo model", value=None, filterable=False)
+        demo = Choice(demo_models, None, "Demo model")
         folder = gr.Textbox(label="Folder", placeholder="./my-model", visible=False, max_lines=1)
         with gr.Row(elem_classes=["tb-actions"]) as actions:
             as_tune = gr.Button("Add as fine-tune", size="sm", elem_id="tb-add-tune")

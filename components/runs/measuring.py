@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from components.choice import Choice
 from components.models.model_rows import short_name
 from components.page import CHANGE, Page, complaint
 from components.runs import probe_sets
@@ -20,6 +21,9 @@ from merge_core.errors import UserError
 from merge_core.jobs import Job
 from merge_core.prepare.opening import open_checkpoint
 from merge_core.recipe import build_recipe
+
+
+BY_ITSELF = "One model by itself"
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Measuring:
     """
 
     chosen: gr.CheckboxGroup
-    models: gr.Dropdown
+    models: Choice
     alone: gr.Button
     fitted: gr.State
 
@@ -53,7 +57,7 @@ def shown(
     names = "\n".join(name for _, name in models)
     if names != fitted:
         chosen = probe_sets.fitting(workspace, owner, draft.recipe)
-    listed = gr.Dropdown(choices=models, value=models[0][1] if models else None)
+    listed = gr.update(choices=models, words=BY_ITSELF, value=models[0][1] if models else None)
     return gr.CheckboxGroup(choices=choices, value=list(chosen)), listed, names, list(chosen)
 
 
@@ -92,7 +96,7 @@ def build(page: Page, workspace: Workspace) -> Measuring:
             elem_id="tb-bring-probe",
         )
         with gr.Row(elem_classes=["tb-actions"]):
-            models = gr.Dropdown([], label="One model by itself", filterable=False, elem_id="tb-probe-model")
+            models = Choice(words=BY_ITSELF, elem_id="tb-probe-model")
             alone = gr.Button("Measure", size="sm", elem_classes=["tb-small"], elem_id="tb-probe-alone")
 
     def brought(owner: str, upload: str | None, ticked: list[str]) -> tuple[Any, Any]:

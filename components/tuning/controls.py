@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from components.choice import Choice
 from merge_core.methods import METHODS, Parameter
 
 # Shown under "More settings": they refine what the others say. A new method's own parameters stand in front.
@@ -88,10 +89,11 @@ class Control:
         if parameter.kind == "bool":
             return gr.Checkbox(info=parameter.help, **shared)
         if parameter.kind == "choice":
-            choices = self.choices()
-            if len(choices) <= FEW:
-                return gr.Radio(choices, **{**shared, "elem_classes": ["tb-control", "tb-seg"]})
-            return gr.Dropdown(choices, filterable=False, **shared)
+            if not self.is_list:
+                return gr.Radio(self.choices(), **{**shared, "elem_classes": ["tb-control", "tb-seg"]})
+            return Choice(
+                elem_id=self.name, elem_classes=["tb-control"], value=shared["value"], **self.listed()
+            )
         if not self.is_slider:
             return gr.Number(precision=0 if parameter.kind == "int" else None, **shared)
         low, high = self.range(shared["value"])
@@ -112,6 +114,15 @@ class Control:
         if high - low > 4:
             low, high = max(low, 0.0), min(high, 2.0)
         return min(low, shown), max(high, shown)
+
+    def listed(self, method: str | None = None) -> dict[str, Any]:
+        """What a list of its choices says, when it is built and in each update."""
+        return {"choices": self.choices(), "words": self.label(method)}
+
+    @property
+    def is_list(self) -> bool:
+        """True for a choice among many."""
+        return self.parameter.kind == "choice" and len(self.choices()) > FEW
 
     def choices(self) -> list[tuple[str, str]]:
         """(words, value) of a choice."""

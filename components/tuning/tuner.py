@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from components.choice import Choice
 from components.page import QUICK, Page, Past, earlier
 from components.tuning import editing
 from components.tuning.controls import Control, declared_controls
@@ -35,11 +36,11 @@ def control_updates(recipe: Recipe, controls: Sequence[Control]) -> list[Any]:
     for control in controls:
         shown = shown_parameter(recipe, control.parameter)
         value = control.to_view(_value(recipe, control))
-        update = {
-            "value": value,
-            "visible": recipe.method in control.methods,
-            "label": control.label(recipe.method),
-        }
+        update = {"value": value, "visible": recipe.method in control.methods}
+        if control.is_list:
+            update |= control.listed(recipe.method)
+        else:
+            update["label"] = control.label(recipe.method)
         if control.is_slider:
             update["minimum"], update["maximum"] = control.range(value)
             update["info"] = shown.note or None
@@ -79,13 +80,7 @@ def build(page: Page, recipe: Recipe) -> Tuner:
         for control in controls:
             if not control.in_front:
                 parts[control.name] = control.build(_value(recipe, control))
-        stored = gr.Dropdown(
-            list(STORED_AS),
-            value=_stored(recipe),
-            label="Store the result as",
-            filterable=False,
-            elem_id="dtype",
-        )
+        stored = Choice(STORED_AS, _stored(recipe), "Store the result as", elem_id="dtype")
     for control in controls:
         _wire(page, control, parts[control.name])
     page.edit(stored.input, editing.set_dtype, [stored], what="dtype", redraw=False)

@@ -75,17 +75,33 @@ def test_one_model_is_measured_by_itself(opened: Page) -> None:
 
 
 def test_change_is_undone_and_the_link_reproduces_the_page(opened: Page, app_address: str) -> None:
-    opened.locator("#elect input").click()
-    opened.get_by_role("option", name=re.compile("^count")).click()
+    opened.get_by_label("Elect the sign by").select_option("count")
     expect(opened).to_have_url(re.compile("recipe="))
     link = opened.url
     other = opened.context.new_page()
     other.goto(link)
-    expect(other.locator("#elect input")).to_have_value(re.compile("^count"))
+    expect(other.get_by_label("Elect the sign by")).to_have_value("count")
     other.close()
     opened.click("#tb-undo")
     expect(opened).not_to_have_url(re.compile("recipe="))
-    expect(opened.locator("#elect input")).to_have_value(re.compile("^mass"))
+    expect(opened.get_by_label("Elect the sign by")).to_have_value("mass")
+
+
+def test_lists_are_worked_with_keys_alone(opened: Page) -> None:
+    elect = opened.get_by_label("Elect the sign by")
+    opened.locator("#trim_scope input").last.focus()
+    opened.keyboard.press("Tab")
+    expect(elect).to_be_focused()
+    opened.keyboard.press("ArrowDown")
+    expect(elect).to_have_value("count")
+    expect(opened).to_have_url(re.compile("recipe="))
+    opened.keyboard.type("none")
+    expect(elect).to_have_value("none")
+    opened.keyboard.press("Home")
+    expect(elect).to_have_value("mass")
+    opened.keyboard.press("Tab")
+    expect(elect).not_to_be_focused()
+    expect(opened).not_to_have_url(re.compile("recipe="))
 
 
 def test_pasted_recipe_names_every_mistake_with_its_line_and_changes_nothing(opened: Page) -> None:
