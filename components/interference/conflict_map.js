@@ -130,6 +130,7 @@ function receive() {
     work.querySelector("span").textContent = value.message || "Comparing the models";
   }
   if (!is("loading")) offer(value);
+  if (is("empty")) shared.change({ map: null, cell: -1, picked: null, marked: [], kept: null });
   empty.hidden = !is("empty");
   empty.textContent = EMPTY;
   part("status").hidden = is("map");

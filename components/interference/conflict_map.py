@@ -14,7 +14,7 @@ from components.event_fields import field, number
 from components.interference.inspecting import SAMPLES, MapState
 from components.interference.map_editing import edit_cells, own_settings
 from components.interference.map_payload import brief_names, map_payload
-from components.page import CHANGE, QUICK, Page, edited
+from components.page import CHANGE, QUICK, Page, complaint, edited
 from components.scripts import script
 from components.tuning import editing
 from components.tuning.editing import shown_weight
@@ -104,7 +104,7 @@ def update(state: MapState) -> Any:
     """The map's next value; while work is under way or cannot be done, the browser keeps what it has drawn."""
     offer = {"offer": wording.size(state.offer)} if state.offer else {}
     if state.problem is not None:
-        said = {"message": state.problem.message, "hint": state.problem.hint}
+        said = complaint(state.problem)
         return {"state": "problem", **said, **offer}
     if state.report is not None:
         question = state.asked.get("question")

@@ -37,6 +37,8 @@ class MapState:
         offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0. Until
             then the report is of a sample.
         problem: why there can be no map; None where there can.
+
+    With none of these it shows nothing: models are still to be chosen.
     """
 
     asked: Asked
@@ -67,6 +69,9 @@ def ask(
     """
     told = download or elections or sample_mb is not None
     budget = sample_mb or asked.get("sample_mb", SAMPLE_MB)
+    if draft.missing:
+        give_up(workspace, owner, asked)
+        return MapState({})
     try:
         if draft.problem is not None:
             raise draft.problem

@@ -133,7 +133,7 @@ function sketch(sheet, { map, mode, values, range, stops }, x, y, width, corners
   }
   strip("after");
   let hatching = "";
-  for (const number of poorlyKnown(values.ranges, range)) hatching += slants(boxes.get(number));
+  for (const number of poorlyKnown(values, range)) hatching += slants(boxes.get(number));
   sheet.path(hatching, { stroke: colour("panel"), wide: 2.5 });
   let marked = "";
   for (const number of corners) marked += cornerOf(boxes.get(number));

@@ -13,7 +13,7 @@ import numpy as np
 from components.colours import model_colours
 from components.interference.map_layout import Arrangement, Cell, arrange
 from components.interference.model_warnings import model_warnings
-from components.models.model_rows import short_name
+from components.models.names import distinct_names
 from merge_core.interference import InterferenceReport, TensorInterference
 from merge_core.interference.chance import chance
 from merge_core.recipe import ModelRef
@@ -103,8 +103,9 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
 
 def brief_names(spelled: Sequence[str]) -> list[str]:
     """What tells models apart: "shoes" and "tops" of "garment-vit-shoes" and "garment-vit-tops"."""
-    short = [short_name(ModelRef.parse(name)) for name in spelled]
-    short = [s if short.count(s) == 1 else name for name, s in zip(spelled, short, strict=True)]
+    refs = [ModelRef.parse(name) for name in spelled]
+    names = distinct_names(refs)
+    short = [names[ref] for ref in refs]
     common = len(list(takewhile(lambda letters: len(set(letters)) == 1, zip(*short, strict=False))))
     words = re.match(r".*[-_./]", short[0][:common]) if len(short) > 1 else None
     brief = [name[words.end() :] for name in short] if words else short

@@ -58,9 +58,10 @@ function mapValues(map, mode, share, own) {
   };
 }
 
-// Cells whose interval takes half of the colours: their colour says little.
-function poorlyKnown(ranges, [low, high]) {
-  return ranges.flatMap((range, number) => (range && range[1] - range[0] >= (high - low) / 2 ? [number] : []));
+// Cells whose colour says little: so few weights meet there that it is mostly luck, or their interval takes half of the colours.
+function poorlyKnown({ cells, solid, ranges }, [low, high]) {
+  const wide = (range) => range && range[1] - range[0] >= (high - low) / 2;
+  return cells.flatMap((value, number) => (value !== null && (!solid[number] || wide(ranges[number])) ? [number] : []));
 }
 
 // The bars of the layers' means: how long the colours' whole range is, how thick, and whether numbers stand beside them.
@@ -222,13 +223,13 @@ function makePicture(root, legend) {
       block.style.color = letter && legible(shade(value));
     }
     drawMeans(values, range, mode);
-    hatch(values.ranges, range);
+    hatch(values, range);
     drawCells(map, mode, values, shade);
   };
 
-  function hatch(ranges, range) {
+  function hatch(values, range) {
     let d = "";
-    for (const number of poorlyKnown(ranges, range)) {
+    for (const number of poorlyKnown(values, range)) {
       const { x, y, width, height } = picture.boxOf(number);
       d += `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}Z`;
     }

@@ -91,7 +91,7 @@ function modelKey({ name, colour, letter }) {
   return key;
 }
 
-const HATCHED = "hatched: the sample says little";
+const HATCHED = "hatched: too few weights to tell";
 const CORNERED = "corner: set for this cell alone";
 
 // The ends of the scale, and what the colours mean.

@@ -162,8 +162,8 @@ const FAMILIES = {
     label: "Conflict",
     about:
       "An entry conflicts where, after trimming, one model raises it and another lowers it. Contested weights are those " +
-      "that two or more models change, touched ones those that at least one changes. Chance is what models that know " +
-      "nothing of each other would give: each keeps any weight with the same probability, and raises it half the time.",
+      "that two or more models change, touched ones those that at least one changes. Chance is what unrelated models, that know " +
+      "nothing of each other, would give: each keeps any weight with the same probability, and raises it half the time.",
   },
   beyond: {
     label: "Beyond chance",

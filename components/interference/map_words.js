@@ -115,6 +115,12 @@ function standsOut(map, share) {
   return (firm.length ? firm : found).reduce((best, one) => (best && above(best) >= above(one) ? best : one), null)?.number ?? -1;
 }
 
+// How often models pull apart, beside what models that know nothing of each other would.
+function besideChance(found, by, range) {
+  const alike = range ? range[0] <= by && range[1] >= by : Math.abs(found - by) < Math.min(0.02, by / 10);
+  return alike ? "much like" : found < by ? "less than" : "more than";
+}
+
 // The sentence above the map, as [text, isBold] parts.
 function sentence({ map, mode, share, own: single }, { rows } = mapValues(map, mode, share, single)) {
   const { counts, chance } = lookAt(map, "all", 0, share, single);
@@ -159,7 +165,7 @@ function sentence({ map, mode, share, own: single }, { rows } = mapValues(map, m
   if (base === "contested") add([", two or more models touch "], [finely(counts.contested / map.numel), true], ranged("contested"), [" of all weights. There they pull apart in "]);
   if (base === "touched") add([", at least one model touches "], [finely(counts.touched / map.numel), true], ranged("touched"), [" of all weights. Models pull apart in "]);
   if (base === "all") add([", models pull apart in "]);
-  add([said(found), true], ranged("conflicted", whole, base === "all" ? 1 : 0), [base === "all" ? " of all weights; " : base === "touched" ? " of these; " : " of cases; "]);
-  add([`chance alone would give ${said(by)}.`]);
+  add([said(found), true], ranged("conflicted", whole, base === "all" ? 1 : 0), [base === "all" ? " of all weights, " : base === "touched" ? " of these, " : " of cases, "]);
+  add([`${besideChance(found, by, rangeIn(mode, { counts, chance }))} unrelated models (${said(by)}).`]);
   return where(base === "contested" ? "They agree most in" : "Most are in", base === "contested");
 }

@@ -29,6 +29,12 @@ function called(model) {
   return made;
 }
 
+function together(...models) {
+  const made = node("span", "tb-pairs-both");
+  made.append(...models.map(called));
+  return made;
+}
+
 function cell(tag, className, ...content) {
   const made = node(tag, className);
   if (tag === "th") made.scope = "row";
@@ -51,7 +57,7 @@ function header(...texts) {
 function listOf({ models, pairs }) {
   const lines = pairs.map((pair) =>
     row(
-      cell("th", "tb-row-name", called(models[pair.a]), called(models[pair.b])),
+      cell("th", "tb-row-name", together(models[pair.a], models[pair.b])),
       ranged(cosine(pair.cosine), pair.cosine_range, cosines),
       ranged(percent(pair.sign_agreement, 1), pair.sign_agreement_range, percents),
     ),
@@ -87,7 +93,7 @@ function normsOf({ models, norms: found }) {
     filled.style.background = `var(${model.colour})`;
     bar.append(filled);
     return row(
-      cell("th", "tb-row-name", called(model)),
+      cell("th", "tb-row-name", together(model)),
       cell("td", "tb-pairs-bar-cell", bar),
       ranged(size(norm), range, (low, high) => `${size(low)}–${size(high)}`),
       node("td", "tb-number", relative === null || range ? "–" : finely(relative)),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from components.interference.inspecting import UNASKED, Asked, give_up
+from components.page import complaint
 from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -91,7 +92,7 @@ def update(state: BlocksState) -> dict[str, Any]:
     """The drill-down's next value: one string for what it draws, since Gradio clones values piece by piece."""
     tensor = state.closer.get("tensor", "")
     if state.problem is not None:
-        said = {"message": state.problem.message, "hint": state.problem.hint}
+        said = complaint(state.problem)
         return {"state": "problem", "tensor": tensor, **said}
     if state.counts is None:
         return {"state": "loading", "tensor": tensor, "fraction": state.fraction, "message": state.message}

@@ -9,6 +9,7 @@ from typing import Any
 
 from components import wording
 from components.colours import BASE, model_colours
+from components.models.names import distinct_names, owner_of, without_commits
 from components.tuning.editing import is_left_out, shown_weight
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
@@ -18,12 +19,6 @@ from merge_core.recipe import ModelEntry, ModelRef, Recipe
 
 Found = Mapping[ModelRef, Checkpoint | UserError]
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-def short_name(ref: ModelRef) -> str:
-    """The last part of a folder or repository, which is what people call a model."""
-    last = ref.path.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
-    return (last or ref.path) + (f" + {ref.lora.rpartition('/')[2]}" if ref.lora else "")
 
 
 def facts(checkpoint: Checkpoint) -> str:
@@ -66,20 +61,29 @@ def model_rows(recipe: Recipe, found: Found) -> dict[str, Any]:
     entries: list[ModelEntry | None] = [None] if recipe.base else []
     entries += recipe.models
     colours = model_colours([str(e.ref) for e in recipe.models])
-    return {"models": [_row(recipe, found, entry, colours) for entry in entries]}
+    names = distinct_names(recipe.refs())
+    return {"models": [_row(recipe, found, entry, colours, names) for entry in entries]}
 
 
-def _telling_facts(recipe: Recipe, found: Found, ref: ModelRef, opened: Checkpoint | UserError | None) -> str:
-    """A model's facts; nothing where they are word for word those of the base above it."""
+def _telling_facts(
+    recipe: Recipe, found: Found, ref: ModelRef, opened: Checkpoint | UserError | None, name: str
+) -> str:
+    """A model's facts, with its owner where its name lacks it; nothing where the base above it says the same."""
     if not isinstance(opened, Checkpoint):
-        return str(ref)
+        return without_commits(str(ref))
     base = found.get(recipe.base) if recipe.base and ref != recipe.base else None
     own = facts(opened)
-    return "" if isinstance(base, Checkpoint) and facts(base) == own else own
+    if isinstance(base, Checkpoint) and facts(base) == own:
+        return ""
+    return " · ".join(filter(None, ("" if "/" in name else owner_of(ref), own)))
 
 
 def _row(
-    recipe: Recipe, found: Found, entry: ModelEntry | None, colours: Mapping[str, str]
+    recipe: Recipe,
+    found: Found,
+    entry: ModelEntry | None,
+    colours: Mapping[str, str],
+    names: Mapping[ModelRef, str],
 ) -> dict[str, Any]:
     ref = entry.ref if entry else recipe.base
     assert ref is not None
@@ -88,14 +92,15 @@ def _row(
     weight = shown_weight(recipe, entry) if entry else None
     return {
         "key": str(ref),
-        "name": short_name(ref),
+        "name": names[ref],
+        "full": without_commits(str(ref)) if owner_of(ref) else names[ref],
         "spelled": str(ref),
         "role": "model" if entry else "base",
         "colour": colours[str(ref)] if entry else BASE,
-        "facts": _telling_facts(recipe, found, ref, opened),
+        "facts": _telling_facts(recipe, found, ref, opened, names[ref]),
         "chip": chip,
         "tone": tone,
-        "why": why,
+        "why": without_commits(why),
         "weight": float(weight.value) if weight else None,
         "weight_note": weight.note if weight else "",
         "left_out": entry is not None and is_left_out(recipe, entry),

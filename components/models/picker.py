@@ -10,7 +10,7 @@ import gradio as gr
 from components.choice import Choice
 from components.event_fields import number, text
 from components.models import hub_search
-from components.models.model_rows import short_name
+from components.models.names import short_name
 from components.page import CHANGE, QUICK, Page, Past, earlier, edited, undone
 from components.scripts import script
 from components.tuning import editing

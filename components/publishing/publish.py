@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components import wording
-from components.models.model_rows import short_name
+from components.models.names import short_name
 from components.page import CHANGE, QUICK, Page
 from components.publishing.downloads import Tickets, offer
 from components.publishing.pushes import Push, Pushes

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from components.choice import Choice
-from components.models.model_rows import short_name
+from components.models.names import distinct_names
 from components.page import CHANGE, Page, complaint
 from components.runs import probe_sets
 from components.runs.runs import known_owner
@@ -21,7 +21,6 @@ from merge_core.errors import UserError
 from merge_core.jobs import Job
 from merge_core.prepare.opening import open_checkpoint
 from merge_core.recipe import build_recipe
-
 
 BY_ITSELF = "One model by itself"
 
@@ -53,7 +52,7 @@ def shown(
 ) -> tuple[Any, ...]:
     """Updates for `Measuring.outputs`, and the keys that are chosen now."""
     choices = [(each.words, each.key) for each in probe_sets.offered(workspace, owner)]
-    models = [(short_name(ref), str(ref)) for ref in draft.recipe.refs()]
+    models = [(name, str(ref)) for ref, name in distinct_names(draft.recipe.refs()).items()]
     names = "\n".join(name for _, name in models)
     if names != fitted:
         chosen = probe_sets.fitting(workspace, owner, draft.recipe)

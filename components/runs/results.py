@@ -14,7 +14,7 @@ import plotly
 
 from components import wording
 from components.colours import BASE, MERGE, model_colours
-from components.models.model_rows import short_name
+from components.models.names import distinct_names
 from components.page import OTHER_RECIPE, Page
 from components.runs.run_folder import owned_run
 from components.runs.run_rows import title
@@ -101,7 +101,9 @@ def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[
     """
     parents = list(dict.fromkeys(s["model"] for s in scores if s.get("role", "parent") == "parent"))
     colours = model_colours(parents)
-    names = _distinct_names([s["model"] for s in scores if s.get("role") != "merge"])
+    spelled = {s["model"]: ModelRef.parse(s["model"]) for s in scores if s.get("role") != "merge"}
+    distinct = distinct_names(list(spelled.values()))
+    names = {name: distinct[ref] for name, ref in spelled.items()}
     rows, shades = [], {}
     for score in scores:
         role = score.get("role", "parent")
@@ -109,13 +111,6 @@ def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[
         shades[name] = MERGE if role == "merge" else BASE if role == "base" else colours[score["model"]]
         rows.append(Measured(name, **{k: score[k] for k in ("probe", "metric", "score", "low", "high", "n")}))
     return rows, shades
-
-
-def _distinct_names(spelled: Sequence[str]) -> dict[str, str]:
-    """Short names, but whole ones for models that would share a short one."""
-    short = {name: short_name(ModelRef.parse(name)) for name in dict.fromkeys(spelled)}
-    taken = list(short.values())
-    return {name: s if taken.count(s) == 1 else name for name, s in short.items()}
 
 
 def shown(job: Job | None) -> tuple[Any, ...]:

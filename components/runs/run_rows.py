@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from components import wording
-from components.models.model_rows import short_name
+from components.models.names import short_name
 from components.tuning.controls import IN_PERCENT
 from merge_core.errors import UserError
 from merge_core.jobs import Job

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components import wording
+from components.models.names import without_commits
 from components.runs.probe_sets import chosen_paths
 from components.tuning.editing import Draft, without_left_out
 from components.visitor import Visitor
@@ -40,16 +41,18 @@ def readiness(
         runs: the folder below which the merge will be written.
     """
     words = MERGE_AND_MEASURE if probes else MERGE
+    if draft.missing:
+        return False, words, draft.missing, ""
     if draft.problem is not None:
-        return False, words, wording.plain_markdown(str(draft.problem)), ""
+        return False, words, _said(draft.problem), ""
     unreadable = next((error for error in found.values() if isinstance(error, UserError)), None)
     if unreadable is not None:
-        return False, words, wording.plain_markdown(str(unreadable)), ""
+        return False, words, _said(unreadable), ""
     opened = {ref: checkpoint for ref, checkpoint in found.items() if isinstance(checkpoint, Checkpoint)}
     verdict = examine(draft.recipe, opened)
     terms = "\n\n".join(wording.plain_markdown(sentence) for sentence in verdict.terms)
     if verdict.problems:
-        return False, words, wording.plain_markdown(str(verdict.problems[0])), terms
+        return False, words, _said(verdict.problems[0]), terms
     needs = affordable_needs(draft.recipe, opened, hub, verdict.bytes_out, runs / "run")
     facts = [*_from_hub(draft.recipe, opened, needs), f"writes {wording.size(verdict.bytes_out)}"]
     facts.append(_measured(0 if needs.streams else len(draft.recipe.refs()), probes))
@@ -72,6 +75,10 @@ def _from_hub(recipe: Recipe, opened: Mapping[ModelRef, Checkpoint], needs: Need
 
 def _about(seconds: float | None) -> str:
     return f" in about {wording.duration(seconds)}" if seconds else ""
+
+
+def _said(problem: UserError) -> str:
+    return wording.plain_markdown(without_commits(str(problem)))
 
 
 def _measured(parents: int, probes: int) -> str:

@@ -32,6 +32,16 @@ class Draft:
         return cls(write_recipe(recipe), recipe)
 
     @property
+    def missing(self) -> str:
+        """What is still to be chosen, in the page's words; "" once there is something to check."""
+        from_base = METHODS[self.recipe.method].space == "delta"
+        if from_base and self.recipe.base is None:
+            return "Add the base model first, the one that the others were fine-tuned from."
+        if not self.recipe.models:
+            return f"Add the models {'that were fine-tuned from the base' if from_base else 'to average'}."
+        return ""
+
+    @property
     def problem(self) -> UserError | None:
         """What keeps this from being a recipe that can be run."""
         try:

@@ -165,7 +165,7 @@ def test_the_sentence_says_what_is_drawn_with_chance_beside_it(
     said = re.sub(r"\s", " ", map_on.locator(".tb-map-say").inner_text())
     assert f"two or more models touch {100 * contested / numel:.1f} % of all weights" in said
     assert f"pull apart in {100 * conflicted / contested:.0f} % of cases" in said
-    assert f"chance alone would give {100 * null.conflicted[0] / null.contested[0]:.0f} %" in said
+    assert f"less than unrelated models ({100 * null.conflicted[0] / null.contested[0]:.0f} %)" in said
 
 
 def test_the_table_holds_what_the_map_shows(map_on: Page, report: InterferenceReport) -> None:
