@@ -134,7 +134,7 @@ function sketch(sheet, { map, mode, values, range, stops }, x, y, width, corners
   strip("after");
   let hatching = "";
   for (const number of poorlyKnown(values, range)) hatching += slants(boxes.get(number));
-  sheet.path(hatching, { stroke: colour("panel"), wide: 2.5 });
+  sheet.path(hatching, { stroke: colour("hatch"), wide: 2.5 });
   let marked = "";
   for (const number of corners) marked += cornerOf(boxes.get(number));
   sheet.path(marked, { fill: colour("ink"), stroke: colour("panel"), wide: 1.5 });

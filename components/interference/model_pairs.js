@@ -151,6 +151,7 @@ function showScopes(map, cell) {
 
 function show() {
   const { map: all, cell } = shared.state;
+  scopes.hidden = true;
   if (all) showScopes(all, cell);
   const map = all && scope === "layer" ? ofLayer(all, cell) : all;
   empty.hidden = map !== null;
