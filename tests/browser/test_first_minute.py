@@ -87,6 +87,18 @@ def test_change_is_undone_and_the_link_reproduces_the_page(opened: Page, app_add
     expect(opened.get_by_label("Elect the sign by")).to_have_value("mass")
 
 
+def test_page_without_models_says_what_to_add_and_raises_no_alarm(opened: Page) -> None:
+    opened.wait_for_selector(".tb-map[data-drawn=true]", timeout=MINUTE)
+    opened.click("#tb-clear")
+    expect(opened.locator("#tb-beneath")).to_contain_text("Add the base model first")
+    expect(opened.locator(".tb-map .tb-empty")).to_be_visible()
+    expect(opened.locator(".tb-map-plot")).to_be_hidden()
+    expect(opened.get_by_role("alert")).to_have_count(0)
+    expect(opened.locator("#tb-pairs")).to_contain_text("is shown here with the map")
+    opened.click("#tb-undo")
+    expect(opened.locator(".tb-map-plot")).to_be_visible(timeout=MINUTE)
+
+
 def test_lists_are_worked_with_keys_alone(opened: Page) -> None:
     elect = opened.get_by_label("Elect the sign by")
     opened.locator("#trim_scope input").last.focus()

@@ -480,7 +480,7 @@ def test_coming_back_to_ties_brings_its_density_back(map_on: Page) -> None:
     expect(map_on.locator("#draft textarea")).to_have_value(re.compile(r"density: 0\.45"))
     method.get_by_role("radio", name="Linear").check()
     expect(map_on.locator("#draft textarea")).not_to_have_value(re.compile("density"))
-    method.get_by_role("radio", name="TIES").check()
+    method.get_by_role("radio", name="TIES", exact=True).check()
     expect(map_on.locator("#draft textarea")).to_have_value(re.compile(r"density: 0\.45"))
     expect(map_on.locator("#density input[type=number]")).to_have_value("45")
     expect(map_on.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "45")
