@@ -15,10 +15,10 @@ import numpy as np
 from merge_core.errors import UserError
 from merge_core.interference.blocks import Block, Blocks, blocks_of
 from merge_core.interference.known_levels import known_tables
-from merge_core.interference.levels import DENSITIES, LevelTable, measure_levels
-from merge_core.interference.scope_levels import TableLevels, any_ties, code_counts
+from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels
+from merge_core.interference.scope_levels import TableLevels, count_ties, tie_patterns
 from merge_core.kernels.blocks import count_blocks
-from merge_core.kernels.onset import CODES, NEVER
+from merge_core.kernels.onset import NEVER
 from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
@@ -211,13 +211,20 @@ class _Walk:
         rule = self._plan.trim(self._tensor)
         assert rule is not None
         tables = self._tables(rule)
-        before = self._before(rule, tables)
+        stretches = self._each(lambda part: count_ties(tables, self._reader, [part]), self._parts)
+        before = accumulate(
+            (found.counts.sum(axis=0) for found in stretches), initial=self._before(rule, tables)
+        )
+        levels_of = {
+            part: TableLevels(tables, found, come)
+            for part, found, come in zip(self._parts, stretches, before, strict=False)
+        }
         blocks, models = len(self.cut.blocks), len(self._plan.models)
 
         def count(part: Piece) -> tuple[Array, Array]:
             onsets = np.zeros((blocks, 3, NEVER + 1), np.int64)
             kept = np.zeros((blocks, models, NEVER + 1), np.int64)
-            levels = TableLevels(tables, before[part])
+            levels = levels_of[part]
             for chunk in self._reader.chunks(part):
                 level = levels.of(chunk.vectors, rule.voting.sign)
                 own = self._block_of(chunk.start, chunk.vectors.shape[1])
@@ -227,7 +234,7 @@ class _Walk:
         found = self._each(count, self._parts)
         return sum(onsets for onsets, _ in found), sum(kept for _, kept in found)
 
-    def _tables(self, rule: TrimRule) -> list[LevelTable]:
+    def _tables(self, rule: TrimRule) -> LevelTables:
         """What levels are looked up in, from known thresholds if all are."""
         whole = rule.scope == "model"
         scope = [p for i, t in self._merged() for p in pieces_of(i, t)] if whole else self._parts
@@ -237,26 +244,24 @@ class _Walk:
         if tables is None:
             self._total += 2 * entries
             tables = measure_levels(rule, self._reader, scope, self._each)
-            for m, table in enumerate(tables):
-                self._known.add(m, place, table.thresholds)
+            for m, thresholds in enumerate(tables.thresholds):
+                self._known.add(m, place, thresholds)
             self._known.save()
             self._done = 2 * entries  # few need the second pass
         return tables
 
-    def _before(self, rule: TrimRule, tables: Sequence[LevelTable]) -> dict[Piece, Array | None]:
-        """Part of the tensor → entries by code of all that comes before it in the scope, int64 [models, CODES]."""
-        if not any_ties(tables):
-            return dict.fromkeys(self._parts)
-        first = np.zeros((len(tables), CODES), np.int64)
-        if rule.scope == "model":
-            number = self._number
-            if self._tensor.repeats is not None:  # it survives as the tensor that it repeats
-                number = find_tensor(self._plan, self._tensor.repeats)
-            pieces = [p for i, t in self._merged() if i < number for p in pieces_of(i, t)]
-            self._total += sum(piece.size for piece in pieces)
-            first += sum(self._each(lambda p: code_counts(tables, self._reader, p), pieces))
-        counts = self._each(lambda p: code_counts(tables, self._reader, p), self._parts[:-1])
-        return dict(zip(self._parts, accumulate(counts, initial=first), strict=True))
+    def _before(self, rule: TrimRule, tables: LevelTables) -> Array:
+        """Entries of each tie in what comes before the tensor in the scope: int64 [models, ties]."""
+        nothing = np.zeros(tie_patterns(tables).shape, np.int64)
+        if rule.scope != "model" or not any(tables.ties):
+            return nothing
+        number = self._number
+        if self._tensor.repeats is not None:  # it survives as the tensor that it repeats
+            number = find_tensor(self._plan, self._tensor.repeats)
+        pieces = [p for i, t in self._merged() if i < number for p in pieces_of(i, t)]
+        self._total += sum(piece.size for piece in pieces)
+        found = self._each(lambda p: count_ties(tables, self._reader, [p]).counts.sum(axis=0), pieces)
+        return sum(found, nothing)
 
     def _merged(self) -> list[tuple[int, TensorPlan]]:
         """The tensors of a trim over the whole model, with their numbers."""

@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from merge_core.errors import UserError
-from merge_core.interference.elections import ElectionTally
-from merge_core.interference.levels import DENSITIES, LevelTable, measure_levels
+from merge_core.interference.elections import told_elections
+from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels
 from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
-from merge_core.interference.scope_levels import SortedLevels, TableLevels, any_ties, code_counts
-from merge_core.kernels import gram, onset
+from merge_core.interference.scope_levels import SortedLevels, TableLevels, count_ties, tie_patterns
+from merge_core.interference.stretches import Milestones, unknown
+from merge_core.kernels.onset import NEVER
+from merge_core.kernels.tally import Tally, new_tally, scan_tally
 from merge_core.methods import METHODS
 from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
 from merge_core.streaming.budget import Budget, divide
+from merge_core.streaming.counters import BEFORE_FOLDING
 from merge_core.streaming.pieces import pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
@@ -31,9 +34,8 @@ from merge_core.trimming.thresholds import SMALL_SCOPE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-SORTED_ENTRIES = (
-    SMALL_SCOPE  # a trim scope up to this size is ranked by sorting it: less to set up than tables
-)
+# A trim scope up to this size is ranked by sorting it: less to set up than tables.
+SORTED_ENTRIES = SMALL_SCOPE
 
 
 def inspectable(recipe: Recipe) -> Recipe:
@@ -54,21 +56,6 @@ def inspectable(recipe: Recipe) -> Recipe:
     )
     parameters = {k: v for k, v in recipe.parameters.items() if k == "weight"}
     return replace(recipe, method="ties", models=models, parameters=parameters)
-
-
-@dataclass(frozen=True)
-class _Tally:
-    """What one tensor gave: onset counts [3, levels + 1]; products, same, both [models, models]; ‖θ0‖² [1, 1].
-
-    `elections` where asked for.
-    """
-
-    onsets: Array
-    products: Array
-    base: Array
-    same: Array
-    both: Array
-    elections: ElectionTally | None
 
 
 def inspect(
@@ -130,7 +117,7 @@ class _Walk:
         self._done = 0
         self._total = sum(t.numel for _, t in self.tensors)
 
-    def run(self) -> list[_Tally]:
+    def run(self) -> list[Tally]:
         """One tally per tensor."""
         if not self.tensors:
             return []
@@ -144,72 +131,56 @@ class _Walk:
         scope = [p for i, t in self.tensors if t.counted for p in pieces_of(i, t)]
         tables = measure_levels(rule, self._reader, scope, self.pool.each)
         self._learn(WHOLE_MODEL, tables)
-        before = self._before(tables)
-        return self.pool.each(
-            lambda numbered: self._tally(numbered, TableLevels(tables, before[numbered[0]])), self.tensors
-        )
+        return self._over_model(tables)
 
-    def _by_tensor(self, numbered: tuple[int, TensorPlan]) -> _Tally:
+    def _by_tensor(self, numbered: tuple[int, TensorPlan]) -> Tally:
         number, tensor = numbered
         rule = self._plan.trim(tensor)
         assert rule is not None
         pieces = pieces_of(number, tensor)
         if tensor.numel <= SORTED_ENTRIES:
             vectors = [c.vectors.copy() for p in pieces for c in self._reader.chunks(p)]
-            models = len(tensor.sources)
-            whole = np.concatenate(vectors, axis=1) if vectors else np.zeros((models, 0), np.float32)
-            return self._tally(numbered, SortedLevels(rule, whole))
-        tables = measure_levels(rule, self._reader, pieces, in_turn)
+            nothing = np.zeros((len(tensor.sources), 0), np.float32)
+            return self._tally(numbered, SortedLevels(rule, np.concatenate([nothing, *vectors], axis=1)))
+        milestones = Milestones(tensor.numel) if tensor.numel < BEFORE_FOLDING else None
+        tables = measure_levels(rule, self._reader, pieces, in_turn, milestones)
         self._learn(number, tables)
-        return self._tally(numbered, TableLevels(tables, None))
+        patterns = tie_patterns(tables)
+        stretches = milestones.stretches(patterns) if milestones else unknown(patterns.shape)
+        return self._tally(numbered, TableLevels(tables, stretches))
 
-    def _learn(self, scope: int, tables: Sequence[LevelTable]) -> None:
-        for m, table in enumerate(tables):
-            self.known.add(m, scope, table.thresholds)
+    def _learn(self, scope: int, found: LevelTables) -> None:
+        for m, thresholds in enumerate(found.thresholds):
+            self.known.add(m, scope, thresholds)
 
-    def _before(self, tables: Sequence[LevelTable]) -> dict[int, Array | None]:
-        """Tensor → entries by code in the tensors before it, int64 [models, CODES]; None where no magnitude is cut."""
-        if not any_ties(tables):
-            return {number: None for number, _ in self.tensors}
-
-        def count(numbered: tuple[int, TensorPlan]) -> Array:
-            found = [code_counts(tables, self._reader, p) for p in pieces_of(*numbered)]
-            return np.asarray(np.sum(found, axis=0))
+    def _over_model(self, tables: LevelTables) -> list[Tally]:
+        """One tally per tensor, where ties are dealt out over the whole model: each tensor's are counted first."""
 
         counted = [numbered for numbered in self.tensors if numbered[1].counted]
-        before: dict[int, Array | None] = {}
-        running = np.zeros((len(tables), onset.CODES), np.int64)
-        for (number, _), counts in zip(counted, self.pool.each(count, counted), strict=True):
-            before[number] = running.copy()
-            running += counts
-        numbers = {t.name: i for i, t in self.tensors}
-        before |= {i: before[numbers[t.repeats]] for i, t in self.tensors if t.repeats is not None}
-        return before
+        stretches = self.pool.each(
+            lambda numbered: count_ties(tables, self._reader, pieces_of(*numbered)), counted
+        )
+        totals = np.array([found.counts.sum(axis=0) for found in stretches])
+        before = np.cumsum(totals, axis=0) - totals
+        place = {tensor.name: at for at, (_, tensor) in enumerate(counted)}
 
-    def _tally(self, numbered: tuple[int, TensorPlan], levels: TableLevels | SortedLevels) -> _Tally:
+        def tally(numbered: tuple[int, TensorPlan]) -> Tally:
+            at = place[numbered[1].repeats or numbered[1].name]
+            return self._tally(numbered, TableLevels(tables, stretches[at], before[at]))
+
+        return self.pool.each(tally, self.tensors)
+
+    def _tally(self, numbered: tuple[int, TensorPlan], levels: TableLevels | SortedLevels) -> Tally:
         number, tensor = numbered
-        models = len(tensor.sources)
         rule = self._plan.trim(tensor)
         assert rule is not None
-        sign = rule.voting.sign
-        tally = _Tally(
-            onsets=np.zeros((3, onset.NEVER + 1), np.int64),
-            products=np.zeros((models, models)),
-            base=np.zeros((1, 1)),
-            same=np.zeros((models, models), np.int64),
-            both=np.zeros((models, models), np.int64),
-            elections=ElectionTally(models) if self._elections else None,
-        )
-        nothing = np.zeros((1, 1), np.int64)
-        for piece in pieces_of(number, tensor):
-            for chunk in self._reader.chunks(piece):
-                assert chunk.base is not None
-                level = levels.of(chunk.vectors, sign)
-                onset.count_onsets(level, chunk.vectors, sign, tally.onsets)
-                gram.gram(chunk.vectors, tally.products, tally.same, tally.both)
-                gram.gram(chunk.base[None], tally.base, nothing, nothing)
-                if tally.elections is not None:
-                    tally.elections.add(level, chunk.vectors, sign)
+        tally = new_tally(len(tensor.sources), self._elections)
+        spans = (span for piece in pieces_of(number, tensor) for span in self._reader.spans(piece))
+        for span in spans:
+            assert span.based
+            where = (span.address, span.stored, span.start, span.stop)
+            top = scan_tally(*where, rule.voting.sign, *levels.told(span), tally)
+            self._reader.require_finite(top, number, span.start, span.stop)
             if self._cancelled is not None and self._cancelled():
                 raise Cancelled
         self._done += tensor.numel
@@ -224,15 +195,13 @@ class _Walk:
 
 
 def _report(
-    plan: MergePlan, tensors: Sequence[tuple[int, TensorPlan]], tallies: Sequence[_Tally]
+    plan: MergePlan, tensors: Sequence[tuple[int, TensorPlan]], tallies: Sequence[Tally]
 ) -> InterferenceReport:
     rows = []
     pairs_of = [(min(a, b), max(a, b)) for x, a in enumerate(plan.listed) for b in plan.listed[x + 1 :]]
     for (_, tensor), tally in zip(tensors, tallies, strict=True):
         place = locate(tensor.name)
-        touched, contested, conflicted = (
-            tuple(np.cumsum(row[: onset.NEVER]).tolist()) for row in tally.onsets
-        )
+        touched, contested, conflicted = (tuple(np.cumsum(row[:NEVER]).tolist()) for row in tally.onsets)
         rows.append(
             TensorInterference(
                 tensor.name,
@@ -244,11 +213,11 @@ def _report(
                 contested,
                 conflicted,
                 energy=tuple(float(tally.products[m, m]) for m in plan.listed),
-                base_energy=float(tally.base[0, 0]),
+                base_energy=float(tally.products[-1, -1]),
                 inner=tuple(float(tally.products[pair]) for pair in pairs_of),
                 same=tuple(int(tally.same[pair]) for pair in pairs_of),
                 both=tuple(int(tally.both[pair]) for pair in pairs_of),
-                elections=None if tally.elections is None else tally.elections.told(plan.listed),
+                elections=told_elections(tally, plan.listed) if tally.kept.size else None,
             )
         )
     models = len(plan.models)
@@ -268,7 +237,7 @@ def _report(
             cosine = max(-1.0, min(1.0, float(products[low, high]) / length)) if length > 0 else None
             agreement = int(same[low, high]) / int(both[low, high]) if both[low, high] else None
             pairs.append(PairAgreement(plan.names[a], plan.names[b], cosine, agreement))
-    base = math.sqrt(math.fsum(t.base[0, 0] for t in counted))
+    base = math.sqrt(math.fsum(t.products[-1, -1] for t in counted))
     return InterferenceReport(
         models=tuple(plan.names[m] for m in plan.listed),
         density=DENSITIES,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from merge_core.kernels.compilation import kernel
-from merge_core.kernels.onset import NEVER, count_onsets_plain
+from merge_core.kernels.onset import NEVER, count_onsets_plain, sides_plain
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -16,9 +16,11 @@ def count_blocks_plain(
     level: Array, vectors: Array, sign: Array, block: Array, counts: Array, kept: Array
 ) -> None:
     """Numpy's meaning of `count_blocks`."""
+    side = np.empty(vectors.shape, np.uint8)
+    sides_plain(vectors, side)
     for number in np.unique(block):
         own = block == number
-        count_onsets_plain(level[:, own], vectors[:, own], sign, counts[number])
+        count_onsets_plain(level[:, own], side[:, own], sign, counts[number])
         for row, levels in zip(kept[number], level[:, own], strict=True):
             row += np.bincount(levels, minlength=NEVER + 1)
 
@@ -28,7 +30,7 @@ def count_blocks(level, vectors, sign, block, counts, kept):  # type: ignore[no-
     """Count by block the levels from which entries are touched, contested, in conflict, and survive in each model.
 
     Args:
-        level: uint8 [models, n], see `kernels.onset.levels`.
+        level: uint8 [models, n], see `kernels.levels`.
         vectors: float32 [models, n].
         sign: float32 [models], see `Voting.sign`.
         block: int64 [n], which block each entry is in.

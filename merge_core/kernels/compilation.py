@@ -7,16 +7,21 @@ of those can be written (a read-only container), in a temporary folder for the l
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache
 
 _compiled: list[Any] = []
+_SOURCES = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -35,7 +40,15 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """numba's cache, for which a full disk is no reason to fail: what was compiled serves this process."""
+    """numba's cache, with two differences.
+
+    A full disk is no reason to fail: what was compiled serves this process. And numba compiles anew what stands in a
+    changed file, but not what calls it from another one, so here all kernels' sources count.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = _SOURCES
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep compiled code, where that can be done."""

@@ -7,75 +7,89 @@ from typing import Any
 import numpy as np
 
 from merge_core.kernels.compilation import kernel
+from merge_core.kernels.onset import MINUS, NOTHING, PLUS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-STRIP = 1024
-SUMMED = 1 << 16  # entries whose sum is rounded on its own: part of what a result means
+LANES = 512  # sums that grow side by side, added up in a fixed order at the end: part of what a result means
 
 
-def gram_plain(vectors: Array, products: Array, same: Array, both: Array) -> None:
-    """Numpy's meaning of `gram`."""
-    for first in range(0, vectors.shape[1], SUMMED):
-        block = vectors[:, first : first + SUMMED]
-        wide = block.astype(np.float64)
-        for a in range(len(block)):
-            for b in range(a, len(block)):
-                product = wide[a] * wide[b]
-                lanes = np.zeros(STRIP)
-                for start in range(0, product.size, STRIP):
-                    part = product[start : start + STRIP]
-                    lanes[: part.size] += part
-                total = 0.0
-                for lane in lanes:  # one after the other, as the kernel adds
-                    total += lane
-                products[a, b] += total
-                if a == b:
-                    continue
-                present = (block[a] != 0) & (block[b] != 0)
-                both[a, b] += np.count_nonzero(present)
-                same[a, b] += np.count_nonzero(present & (np.signbit(block[a]) == np.signbit(block[b])))
+def add_products_plain(rows: Array, lanes: Array) -> None:
+    """Numpy's meaning of `add_products`."""
+    wide = rows.astype(np.float64)
+    last = len(rows) - 1
+    for a, b in [*((i, k) for i in range(last) for k in range(i, last)), (last, last)]:
+        product = wide[a] * wide[b]
+        for start in range(0, product.size, LANES):
+            part = product[start : start + LANES]
+            lanes[a, b, : part.size] += part
 
 
 @kernel
-def gram(vectors, products, same, both):  # type: ignore[no-untyped-def]
-    """Add the pairs a ≤ b of float32 [models, n] to running totals.
+def add_products(rows, lanes):  # type: ignore[no-untyped-def]
+    """Add the products of every pair a ≤ b of task vectors, and of the base with itself, to running sums.
 
     Args:
-        vectors: float32 [models, n].
-        products: float64 [models, models], Σ vectors[a]·vectors[b].
-        same: int64 [models, models], entries where both are nonzero and have the same sign, of different models.
-        both: int64 [models, models], entries where both are nonzero, likewise.
+        rows: float32 [models + 1, n]; the base's entries come last.
+        lanes: float64 [models + 1, models + 1, LANES]; entry i is added to lane i mod LANES.
     """
-    models, n = vectors.shape
-    lanes = np.empty(STRIP)
+    last = rows.shape[0] - 1
+    for a in range(last + 1):
+        for b in range(a, max(last, a + 1)):
+            sums = lanes[a, b]
+            for start in range(0, rows.shape[1], LANES):
+                x = rows[a, start : start + LANES]
+                y = rows[b, start : start + LANES]
+                for i in range(x.size):
+                    sums[i] += np.float64(x[i]) * np.float64(y[i])
+
+
+def fold_plain(lanes: Array, products: Array) -> None:
+    """Numpy's meaning of `fold`."""
+    total = np.zeros_like(products)
+    for i in range(lanes.shape[2]):  # one after the other, as the kernel adds
+        total += lanes[:, :, i]
+    products += total
+    lanes[:] = 0
+
+
+@kernel
+def fold(lanes, products):  # type: ignore[no-untyped-def]
+    """Add the sums of `lanes`, float64 [k, k, LANES], to float64 [k, k], and clear them."""
+    for a in range(lanes.shape[0]):
+        for b in range(a, lanes.shape[0]):
+            total = 0.0
+            for i in range(LANES):
+                total += lanes[a, b, i]
+                lanes[a, b, i] = 0.0
+            products[a, b] += total
+
+
+def count_agreement_plain(side: Array, same: Array, both: Array) -> None:
+    """Numpy's meaning of `count_agreement`."""
+    for a in range(len(side)):
+        for b in range(a + 1, len(side)):
+            present = (side[a] != NOTHING) & (side[b] != NOTHING)
+            both[a, b] += np.count_nonzero(present)
+            same[a, b] += np.count_nonzero(present & (side[a] == side[b]))
+
+
+@kernel
+def count_agreement(side, same, both):  # type: ignore[no-untyped-def]
+    """Count, for every pair a < b, the entries where both are nonzero, and those of them that have the same sign.
+
+    Args:
+        side: uint8 [models, n] from `onset.sides`.
+        same, both: int64 [models, models], added to.
+    """
+    models, n = side.shape
     for a in range(models):
-        for b in range(a, models):
-            agree = np.int64(0)
-            present = np.int64(0)
-            for i in range(STRIP):
-                lanes[i] = 0.0
-            for start in range(0, n, STRIP):
-                size = min(STRIP, n - start)
-                x = vectors[a, start : start + size]
-                y = vectors[b, start : start + size]
-                xb = x.view(np.uint32)
-                yb = y.view(np.uint32)
-                seen = np.uint32(0)
-                alike = np.uint32(0)
-                for i in range(size):
-                    lanes[i] += np.float64(x[i]) * np.float64(y[i])
-                for i in range(size if a < b else 0):
-                    live = np.uint32(x[i] != 0) & np.uint32(y[i] != 0)
-                    seen += live
-                    alike += live & (np.uint32(1) - ((xb[i] ^ yb[i]) >> np.uint32(31)))
-                present += seen
-                agree += alike
-                if (start + STRIP) % SUMMED == 0 or start + STRIP >= n:
-                    total = 0.0
-                    for i in range(STRIP):
-                        total += lanes[i]
-                        lanes[i] = 0.0
-                    products[a, b] += total
-            same[a, b] += agree
-            both[a, b] += present
+        for b in range(a + 1, models):
+            x, y = side[a], side[b]
+            alike = np.uint32(0)
+            opposed = np.uint32(0)
+            for i in range(n):
+                alike += np.uint32((x[i] & y[i]) != 0)
+                opposed += np.uint32((x[i] | y[i]) == PLUS | MINUS)
+            same[a, b] += alike
+            both[a, b] += alike + opposed

@@ -6,14 +6,15 @@ import numpy as np
 
 from merge_core.kernels import (
     blocks,
+    coarse,
     disjoint,
     dropping,
     dtypes,
-    elections,
-    gram,
+    levels,
     moments,
     onset,
     rank,
+    tally,
     weighted_sum,
 )
 from merge_core.kernels.low_rank import add_low_rank
@@ -45,30 +46,22 @@ def warm() -> None:
     dropping.drop(vectors, np.zeros(2, np.uint64), 0, ones, ones, np.empty_like(vectors))
     election = disjoint.Election(disjoint.VOTE_MASS, disjoint.COMBINE_MEAN, 1)
     disjoint.disjoint_merge(vectors, np.zeros(2, np.uint32), ones, ones, ones, election, row)
-    coarse = np.full(onset.COARSE, onset.SOLE, np.uint32)
-    codes, now, level = (
-        np.zeros(onset.FINE, np.uint8),
-        np.zeros(onset.CODES, np.uint8),
-        np.zeros((2, 4), np.uint8),
-    )
-    left, steps, dealt = np.full(onset.CODES, 9), np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64)
-    onset.count_coarse(
-        vectors, np.zeros((2, onset.COARSE), np.uint32), np.zeros((2, 1), np.uint32), np.zeros(2, np.int64)
-    )
-    onset.count_fine(
-        vectors, np.full((2, onset.COARSE), -1, np.int16), np.zeros((2, 1, onset.FINE), np.uint32)
-    )
-    onset.count_codes(row, coarse, codes, left)
-    onset.levels(row, coarse, codes, now, left, steps, dealt, level[0])
-    onset.advance(np.int64(onset.TIED), now, left, steps, dealt)
-    counts = np.zeros((3, onset.NEVER + 1), np.int64)
-    onset.count_onsets(level, vectors, np.ones(2, np.float32), counts)
+    counts, low = np.zeros((2, 2, coarse.COARSE), np.uint32), np.zeros((2, 1), np.uint32)
+    coarse.scan_coarse(*where, 0, 4, counts, low, one)
+    slot = np.full((2, coarse.COARSE), -1, np.int16)
+    coarse.scan_fine(*where, 0, 4, slot, np.zeros((2, 1, coarse.FINE), np.uint32))
+    first, inner = np.zeros((2, coarse.COARSE), np.uint8), np.zeros((2, 1, coarse.FINE), np.uint8)
+    levels.scan_codes(*where, 0, 4, first, slot, inner, np.zeros((2, levels.CODES), np.int64))
+    numbers, many = np.zeros((2, 1), np.int64), np.ones((2, 1, 1), np.int64)
+    levels_of_ties = np.zeros((2, 1), np.uint8), numbers + 9, numbers, many.astype(np.uint8), many
+    t = levels.Levels(first, slot, inner, low, numbers - 1, *levels_of_ties)
+    levels.advance(0, 0, np.int64(1), t)
+    level, sign = np.zeros((2, 4), np.uint8), np.ones(2, np.float32)
+    levels.look_up(row, first[0], slot[0], inner[0], level[0])
+    levels.deal_inner(0, t, level[0])
+    levels.deal_watched(row, 0, t, level[0])
+    based = np.array([vectors[0].ctypes.data] * 3, np.int64), np.full(3, F32)
+    tally.scan_tally(*based, 0, 4, sign, t, level, tally.new_tally(2, True))
     by_block, kept_by_block = (np.zeros((1, rows, onset.NEVER + 1), np.int64) for rows in (3, 2))
     block = np.zeros(4, np.int64)
-    blocks.count_blocks(level, vectors, np.ones(2, np.float32), block, by_block, kept_by_block)
-    whole = np.zeros((2, 2), np.int64)
-    gram.gram(vectors, np.zeros((2, 2)), whole, whole.copy())
-    sums = np.zeros((2, 2, onset.NEVER + 1))
-    one_each = np.ones(2, np.float32)
-    kept, powers = np.zeros((2, onset.NEVER + 1), np.int64), np.zeros((2, elections.BINS), np.int64)
-    elections.count_elections(level, vectors, one_each, kept, sums, sums.copy(), powers)
+    blocks.count_blocks(level, vectors, sign, block, by_block, kept_by_block)

@@ -50,6 +50,11 @@ class Span:
     start: int
     stop: int
 
+    @property
+    def where(self) -> tuple[Array, Array, bool, int, int]:
+        """What most kernels are told first."""
+        return self.address, self.stored, self.based, self.start, self.stop
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -151,7 +156,7 @@ class VectorReader:
         """
         for span in self.spans(piece):
             counters.make_room(span.stop - span.start)
-            top = rank.scan_brackets(*_where(span), low, shift, width, counters.table, above)
+            top = rank.scan_brackets(*span.where, low, shift, width, counters.table, above)
             self.require_finite(top, piece.tensor, span.start, span.stop)
 
     def scan_equals(self, piece: Piece, pattern: Array, found: Array) -> None:
@@ -161,7 +166,7 @@ class VectorReader:
             UserError: as `chunks`.
         """
         for span in self.spans(piece):
-            top = rank.scan_equals(*_where(span), pattern, found)
+            top = rank.scan_equals(*span.where, pattern, found)
             self.require_finite(top, piece.tensor, span.start, span.stop)
 
     def cut(self, cut: Cut, vectors: Any) -> Iterable[tuple[int, Any, Array]]:
@@ -282,10 +287,6 @@ class VectorReader:
                 based=tensor.base is not None,
             )
         return self._rows[number]
-
-
-def _where(span: Span) -> tuple[Array, Array, bool, int, int]:
-    return span.address, span.stored, span.based, span.start, span.stop
 
 
 def _not_finite(

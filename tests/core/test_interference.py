@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from merge_core.errors import UserError
-from merge_core.interference import InterferenceReport, inspect, inspectable
+from merge_core.interference import InterferenceReport, inspect, inspectable, stretches
 from merge_core.interference import measure as measure_module
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
+from merge_core.streaming import pieces
 from tests.checkpoints import trim_mask, write_model
 
 SHAPES = {
@@ -131,6 +132,23 @@ def test_weights_that_come_in_after_the_vote_turn_no_sign(tmp_path: Path, scope:
 def test_large_tensors_with_few_distinct_magnitudes(tmp_path: Path, scope: str) -> None:
     shapes = {"layers.0.w": (500, 600), "layers.1.w": (300, 700), "norm": (7,)}
     paths = make_models(tmp_path, shapes, 2, "bfloat16")
+    report = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope))))
+    expected = brute_force(paths, [1, 1], "mergekit", scope)
+    for tensor in report.tensors:
+        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
+        np.testing.assert_array_equal(got, expected[tensor.name])
+
+
+@pytest.mark.parametrize("counted", ["finely", "roughly", "not"])
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+def test_ties_are_cut_at_the_same_entry_however_roughly_they_were_counted_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, counted: str
+) -> None:
+    monkeypatch.setattr(pieces, "CHUNK", 1 << 12)
+    monkeypatch.setattr(stretches, "MOST", 1000 if counted == "finely" else 7)
+    if counted == "not":
+        monkeypatch.setattr(measure_module, "BEFORE_FOLDING", 0)
+    paths = make_models(tmp_path, {"layers.0.w": (400, 500), "layers.1.w": (300, 257)}, 2, "bfloat16")
     report = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope))))
     expected = brute_force(paths, [1, 1], "mergekit", scope)
     for tensor in report.tensors:

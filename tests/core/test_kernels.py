@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from merge_core.kernels import (
+    coarse,
     disjoint,
     dropping,
     dtypes,
     gram,
+    levels,
     meetings,
     moments,
     onset,
     rank,
+    tally,
     vectors,
     weighted_sum,
 )
@@ -264,107 +267,269 @@ def test_disjoint_merge_is_its_plain_meaning(models: int, vote: int, combine: in
         assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
 
 
+def few_low_bits(seed: int, n: int) -> np.ndarray:
+    """What differences of 16-bit numbers look like: nearly all patterns are the first of their bin."""
+    tau = adversarial(seed, 1, n)[0].view(np.uint32) & ~coarse.LOW_MASK
+    tau[700::900] |= np.uint32(77)
+    return tau.view(np.float32)
+
+
 @pytest.mark.parametrize("room", [0, 100, 4000])
-def test_coarse_counts_and_what_they_list_are_their_plain_meaning(room: int) -> None:
-    few = adversarial(4, 2, 4000).view(np.uint32) & ~onset.LOW_MASK
-    few[:, 700::900] |= np.uint32(77)
-    for tau in (adversarial(4, 2, 4000), few.view(np.float32)):
+@pytest.mark.parametrize("n", [0, 1, 4000])
+def test_coarse_counts_and_what_they_list_are_their_plain_meaning(room: int, n: int) -> None:
+    for values in (adversarial(4, 1, n)[0], few_low_bits(4, n)):
         results = []
-        for function in (onset.count_coarse, onset.count_coarse_plain):
-            counted, low, listed = (
-                np.zeros((2, onset.COARSE), np.uint32),
-                np.zeros((2, room), np.uint32),
-                np.array([0, 3]),
-            )
-            function(tau, counted, low, listed)
-            results.append((counted, low, listed))
+        for function in (coarse.count_coarse, coarse.count_coarse_plain):
+            counted, low = np.zeros((2, coarse.COARSE), np.uint32), np.zeros(room, np.uint32)
+            results.append((function(values, counted, low, 3), counted, low))
         for got, expected in zip(*results, strict=True):
             np.testing.assert_array_equal(got, expected)
+        assert results[0][1].sum() == n
+
+
+def some_slots(values: np.ndarray, every: int) -> np.ndarray:
+    """A row of its own for each so many-th bin that occurs: int16 [COARSE]."""
+    slot = np.full(coarse.COARSE, -1, np.int16)
+    chosen = np.unique((values.view(np.uint32) & dtypes.MAGNITUDE) >> coarse.LOW_BITS)[::every]
+    slot[chosen] = np.arange(chosen.size)
+    return slot
 
 
 def test_fine_counts_are_their_plain_meaning() -> None:
-    tau = adversarial(4, 2, 4000)
-    counted = np.zeros((2, onset.COARSE), np.uint32)
-    onset.count_coarse(tau, counted, np.empty((2, 0), np.uint32), np.zeros(2, np.int64))
-    slots = np.full((2, onset.COARSE), -1, np.int16)
-    for m in range(2):
-        chosen = np.flatnonzero(counted[m])[m::3]
-        slots[m, chosen] = np.arange(chosen.size)
-    counted, expected = np.zeros((2, 2, int(slots.max()) + 1, onset.FINE), np.uint32)
-    onset.count_fine(tau, slots, counted)
-    onset.count_fine_plain(tau, slots, expected)
+    values = adversarial(4, 1, 4000)[0]
+    slot = some_slots(values, 3)
+    counted, expected = np.zeros((2, int(slot.max()) + 1, coarse.FINE), np.uint32)
+    coarse.count_fine(values, slot, counted)
+    coarse.count_fine_plain(values, slot, expected)
+    assert expected.sum() > 500
     np.testing.assert_array_equal(counted, expected)
 
 
-def test_levels_and_their_ties_are_their_plain_meaning() -> None:
-    values = np.array([0, 1, -1, 2, 1, 1, 3, -1, 1, 2**-20, 1], np.float32)
-    where = np.full(onset.COARSE, onset.SOLE | np.uint32(7), np.uint32)
-    codes = np.full(onset.CODES + onset.FINE, onset.TIED, np.uint8)
-    codes[: onset.CODES] = np.arange(onset.CODES)
-    where[int(np.float32(1).view(np.uint32)) >> int(onset.LOW_BITS)] = onset.CODES
-    where[0] = onset.SOLE | np.uint32(onset.NEVER)
-    results = []
-    for function in (onset.levels, onset.levels_plain):
-        now, left = np.arange(onset.CODES, dtype=np.uint8), np.full(onset.CODES, 1 << 40)
-        now[onset.TIED], left[onset.TIED] = 20, 2
-        steps, dealt = np.array([[20, 30, 31, 0]]), np.array([[2, 0, 3]])
-        out = np.empty(values.size, np.uint8)
-        function(values, where, codes, now, left, steps, dealt, out)
-        results.append((out, now, left, steps))
-    for got, expected in zip(*results, strict=True):
-        np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(results[0][0], [100, 20, 20, 7, 31, 31, 7, 31, 100, 7, 100])
-    counts, expected = np.zeros((2, onset.CODES), np.int64)
-    onset.count_codes(values, where, codes, counts)
-    onset.count_codes_plain(values, where, codes, expected)
-    np.testing.assert_array_equal(counts, expected)
+def test_counting_scans_count_what_chunks_hold() -> None:
+    kept, address, kinds = rows_of(["BF16", "F32", "F32"], 9000, 7)
+    formed = np.empty((3, 9000), np.float32)
+    vectors.form_vectors_plain(address, kinds, True, 0, 9000, formed)
+    part = np.ascontiguousarray(formed[:2, 5:])
+    where = (address, kinds, True, 5, 9000)
+    counted, low, listed = (
+        np.zeros((2, 2, coarse.COARSE), np.uint32),
+        np.zeros((2, 9000), np.uint32),
+        np.zeros(2, np.int64),
+    )
+    coarse.scan_coarse(*where, counted, low, listed)
+    slot = np.stack([some_slots(row, 2) for row in part])
+    fine = np.zeros((2, int(slot.max()) + 1, coarse.FINE), np.uint32)
+    coarse.scan_fine(*where, slot, fine)
+    first = np.full((2, coarse.COARSE), 200, np.uint8)
+    inner = np.full((2, int(slot.max()) + 1, coarse.FINE), 7, np.uint8)
+    codes = np.zeros((2, levels.CODES), np.int64)
+    levels.scan_codes(*where, first, slot, inner, codes)
+    for m in range(2):
+        expected = np.zeros((2, coarse.COARSE), np.uint32)
+        listed_here = np.zeros(9000, np.uint32)
+        assert listed[m] == coarse.count_coarse_plain(part[m], expected, listed_here, 0)
+        np.testing.assert_array_equal(counted[m], expected)
+        np.testing.assert_array_equal(low[m], listed_here)
+        expected_fine = np.zeros_like(fine[m])
+        coarse.count_fine_plain(part[m], slot[m], expected_fine)
+        np.testing.assert_array_equal(fine[m], expected_fine)
+        out = np.empty(part.shape[1], np.uint8)
+        levels.look_up_plain(part[m], first[m], slot[m], inner[m], out)
+        np.testing.assert_array_equal(codes[m], np.bincount(out, minlength=levels.CODES))
+        assert 0 < codes[m, 7] < part.shape[1]
+    assert len(kept) == 3
 
 
-def test_many_ties_are_dealt_out_as_one_after_the_other() -> None:
+@pytest.mark.parametrize("n", [0, 1, 4000])
+def test_looking_up_levels_is_its_plain_meaning(n: int) -> None:
+    rng = np.random.default_rng(6)
+    for values in (adversarial(4, 1, n)[0], few_low_bits(4, n)):
+        slot = some_slots(values, 2)
+        first = rng.integers(0, onset.NEVER + 1, coarse.COARSE).astype(np.uint8)
+        rows = int(slot.max()) + 1
+        for top in (onset.NEVER, int(levels.TIED) + 5):
+            inner = rng.integers(0, top + 1, (rows, coarse.FINE)).astype(np.uint8)
+            got, expected = np.zeros((2, n), np.uint8)
+            tied = levels.look_up(values, first, slot, inner, got)
+            assert tied == levels.look_up_plain(values, first, slot, inner, expected)
+            np.testing.assert_array_equal(got, expected)
+
+
+ENDLESS = np.iinfo(np.int64).max
+
+
+def tied_levels(
+    patterns: list[float], steps: list[list[int]], dealt: list[list[int]], watched: list[int]
+) -> levels.Levels:
+    """One model, with ties of first patterns where |x| has no lower bits, and of inner ones where it has."""
+    bits = np.array([patterns], np.float32).view(np.uint32)
+    first = np.full((1, coarse.COARSE), 9, np.uint8)
+    slot = np.full((1, coarse.COARSE), -1, np.int16)
+    inner = np.full((1, len(patterns), coarse.FINE), 9, np.uint8)
+    for tie, pattern in enumerate(bits[0].tolist()):
+        place, low = pattern >> int(coarse.LOW_BITS), pattern & int(coarse.LOW_MASK)
+        if low:
+            slot[0, place] = tie
+            inner[0, tie, low] = levels.TIED + np.uint8(tie)
+        else:
+            first[0, place] = steps[tie][0]
+    width = max(len(s) for s in steps)
+    stepped = np.array([[s + [onset.NEVER] * (width - len(s)) for s in steps]], np.uint8)
+    counts = np.array([[d + [ENDLESS] * (width - len(d)) for d in dealt]])
+    return levels.Levels(
+        first,
+        slot,
+        inner,
+        pattern=bits,
+        watched=np.array([watched + [-1] * (len(patterns) - len(watched))]),
+        now=stepped[:, :, 0].copy(),
+        left=counts[:, :, 0].copy(),
+        at=np.zeros((1, len(patterns)), np.int64),
+        steps=stepped,
+        dealt=counts,
+    )
+
+
+TIES = ([0.5, 1.0, 1.0 + 2**-20, 2.0], [[20, 21, 25], [30, 41], [5, 50, 60], [1, 2]])
+DEALT = [[4000, 3], [1500], [700, 4000], [1]]
+
+
+def test_ties_are_dealt_out_one_after_the_other_in_index_order() -> None:
+    values = np.array([0.5, 2, 2, -2, 1.0 + 2**-20, 3, -0.5], np.float32)
+    t = tied_levels(TIES[0], TIES[1], [[1, 1], [9], [1, 1], [2]], watched=[0, 3])
+    out = np.zeros(values.size, np.uint8)
+    assert levels.look_up(values, t.first[0], t.slot[0], t.inner[0], out)
+    levels.deal_inner(0, t, out)
+    levels.deal_watched(values, 0, t, out)
+    np.testing.assert_array_equal(out, [20, 1, 1, 2, 5, 9, 21])
+    np.testing.assert_array_equal(t.now[0], [25, 30, 50, 2])
+
+
+@pytest.mark.parametrize("watched", [[], [0], [0, 1, 3]])
+def test_dealing_is_its_plain_meaning(watched: list[int]) -> None:
     rng = np.random.default_rng(9)
-    values = rng.choice([0.5, 1, 2, 4], 40_000).astype(np.float32)
-    where = np.full(onset.COARSE, onset.SOLE | np.uint32(7), np.uint32)
-    codes = np.arange(onset.CODES, dtype=np.uint8)
-    for tie, value in enumerate((1, 2)):
-        pattern = int(np.float32(value).view(np.uint32))
-        where[pattern >> int(onset.LOW_BITS)] = onset.SOLE | np.uint32(onset.TIED + tie)
-    results = []
-    for function in (onset.levels, onset.levels_plain):
-        now, left = np.arange(onset.CODES, dtype=np.uint8), np.full(onset.CODES, 1 << 40)
-        now[onset.TIED : onset.TIED + 2], left[onset.TIED : onset.TIED + 2] = (20, 30), (4000, 1500)
-        steps = np.array([[20, 21, 25, 0], [30, 40, 50, 0]])
-        dealt = np.array([[4000, 3, 2000], [1500, 4000, 9000]])
-        out = np.empty(values.size, np.uint8)
-        for start in range(0, values.size, 5000):
-            part = slice(start, start + 5000)
-            function(values[part], where, codes, now, left, steps, dealt, out[part])
-        results.append((out, now, left, steps))
-    for got, expected in zip(*results, strict=True):
-        np.testing.assert_array_equal(got, expected)
+    values = (rng.choice([*TIES[0], 3.0], 40_000) * rng.choice([-1, 1], 40_000)).astype(np.float32)
+    got, expected = (tied_levels(*TIES, DEALT, watched) for _ in range(2))
+    for start in range(0, values.size, 5000):
+        part = values[start : start + 5000]
+        out = np.empty((2, part.size), np.uint8)
+        levels.look_up(part, got.first[0], got.slot[0], got.inner[0], out[0])
+        levels.deal_inner(0, got, out[0])
+        levels.deal_watched(part, 0, got, out[0])
+        levels.look_up_plain(part, expected.first[0], expected.slot[0], expected.inner[0], out[1])
+        levels.deal_plain(part, 0, expected, out[1])
+        np.testing.assert_array_equal(out[0], out[1])
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_many_entries_of_a_tie_pass_as_one_after_the_other_would() -> None:
+    got, expected = (tied_levels(*TIES, DEALT, []) for _ in range(2))
+    for tie, count in ((0, 3999), (0, 2), (0, 70), (1, 1500), (2, 5000), (3, 1)):
+        levels.advance(0, tie, count, got)
+        levels.advance_plain(0, tie, count, expected)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_sides_are_their_plain_meaning() -> None:
+    values = np.array([0.0, -0.0, 1e-45, -1e-45, 3.0, -2.0], np.float32)
+    got, expected = np.zeros((2, 6), np.uint8)
+    onset.sides(values, got)
+    onset.sides_plain(values, expected)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(got, [0, 0, 1, 2, 1, 2])
+
+
+def levels_and_sides(models: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    side = rng.integers(0, 3, (models, n)).astype(np.uint8)
+    level = rng.integers(0, onset.NEVER + 1, (models, n)).astype(np.uint8)
+    return np.where(side == onset.NOTHING, onset.NEVER, level).astype(np.uint8), side
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 2000), st.integers(0, 2**32 - 1))
 def test_onset_counts_are_their_plain_meaning(models: int, n: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    level = rng.integers(0, onset.NEVER + 1, (models, n)).astype(np.uint8)
-    tau = adversarial(seed, models, n)
-    sign = rng.choice([-1, 1], models).astype(np.float32)
-    counted, expected = np.zeros((2, 3, onset.NEVER + 1), np.int64)
-    onset.count_onsets(level, tau, sign, counted)
-    onset.count_onsets_plain(level, tau, sign, expected)
+    level, side = levels_and_sides(models, n, seed)
+    sign = np.random.default_rng(seed).choice([-1, 1], models).astype(np.float32)
+    counted, expected = np.zeros((2, 3, onset.NEVER + 1), np.uint32)
+    onset.count_onsets(level, side, sign, counted)
+    onset.count_onsets_plain(level, side, sign, expected)
     np.testing.assert_array_equal(counted, expected)
 
 
 @pytest.mark.parametrize("models", [1, 3])
-@pytest.mark.parametrize("n", [0, 700, 4000, 2 * gram.SUMMED, 2 * gram.SUMMED + 1030])
-def test_gram_is_its_plain_meaning(models: int, n: int) -> None:
-    tau = adversarial(5, models, n)
-    got = [np.zeros((models, models)), *np.zeros((2, models, models), np.int64)]
-    expected = [np.zeros((models, models)), *np.zeros((2, models, models), np.int64)]
-    gram.gram(tau, *got)
-    gram.gram_plain(tau, *expected)
+@pytest.mark.parametrize("n", [0, 700, 4000])
+def test_products_and_agreement_are_their_plain_meaning(models: int, n: int) -> None:
+    rows = adversarial(5, models + 1, n)
+    lanes, expected_lanes = np.zeros((2, models + 1, models + 1, gram.LANES))
+    gram.add_products(rows, lanes)
+    gram.add_products_plain(rows, expected_lanes)
+    np.testing.assert_array_equal(lanes, expected_lanes)
+    products, expected_products = np.ones((2, models + 1, models + 1))
+    gram.fold(lanes, products)
+    gram.fold_plain(expected_lanes, expected_products)
+    upper = np.triu_indices(models + 1)
+    np.testing.assert_array_equal(products[upper], expected_products[upper])
+    assert not lanes.any()
+    _, side = levels_and_sides(models, n, 3)
+    got, expected = np.zeros((2, 2, models, models), np.int64)
+    gram.count_agreement(side, *got)
+    gram.count_agreement_plain(side, *expected)
+    np.testing.assert_array_equal(got, expected)
+
+
+def tally_plain(
+    address: np.ndarray, kinds: np.ndarray, stop: int, sign: np.ndarray, level: np.ndarray, found: tally.Tally
+) -> None:
+    """What `scan_tally` adds up, from start to end, of entries whose levels are known."""
+    models = sign.size
+    values = np.empty((models + 1, stop), np.float32)
+    vectors.form_vectors_plain(address, kinds, True, 0, stop, values)
+    level = np.where(sign[:, None] == 0, onset.NEVER, level)
+    side = np.empty(level.shape, np.uint8)
+    onset.sides_plain(values[:models], side)
+    onset.count_onsets_plain(level, side, sign, found.onsets)
+    gram.count_agreement_plain(side, found.same, found.both)
+    for start in range(0, stop, tally.SUMMED):
+        lanes = np.zeros((models + 1, models + 1, gram.LANES))
+        gram.add_products_plain(values[:, start : start + tally.SUMMED], lanes)
+        gram.fold_plain(lanes, found.products)
+
+
+@pytest.mark.parametrize("n", [1, tally.SCAN, 2 * tally.SUMMED + 1030])
+def test_one_sweep_gives_what_its_parts_give(n: int) -> None:
+    kept, address, kinds = rows_of(["BF16", "F32", "F16", "F32"], n, 8)
+    sign = np.array([1, -1, 0], np.float32)
+    level, _ = levels_and_sides(3, n, 2)
+    got, expected = tally.new_tally(3, False), tally.new_tally(3, False)
+    nowhere = levels.Levels(*(np.repeat(a, 3, axis=0) for a in tied_levels(*TIES, DEALT, [])))
+    tally.scan_tally(address, kinds, 0, n, sign, nowhere, level, got)
+    tally_plain(address, kinds, n, sign, level, expected)
     for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(kept) == 4
+
+
+def test_one_sweep_looks_up_and_deals_out() -> None:
+    n = 3 * tally.SCAN + 5
+    rng = np.random.default_rng(4)
+    rows = [rng.choice([*TIES[0], 3.0], n).astype(np.float32) for _ in range(2)] + [np.zeros(n, np.float32)]
+    address, kinds = np.array([row.ctypes.data for row in rows]), np.full(3, vectors.F32)
+    t, plain = (
+        levels.Levels(*(np.repeat(a, 2, axis=0) for a in tied_levels(*TIES, DEALT, [0, 1, 3])))
+        for _ in range(2)
+    )
+    level = np.empty((2, n), np.uint8)
+    for m in range(2):
+        levels.look_up_plain(rows[m], plain.first[m], plain.slot[m], plain.inner[m], level[m])
+        levels.deal_plain(rows[m], m, plain, level[m])
+    got, expected = tally.new_tally(2, False), tally.new_tally(2, False)
+    sign = np.ones(2, np.float32)
+    tally.scan_tally(address, kinds, 0, n, sign, t, np.zeros((0, 0), np.uint8), got)
+    tally_plain(address, kinds, n, sign, level, expected)
+    for a, b in zip((*got, *t), (*expected, *plain), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -372,10 +537,10 @@ def test_gram_is_its_plain_meaning(models: int, n: int) -> None:
 @pytest.mark.parametrize("n", [0, 1, 3000])
 def test_count_meetings_is_its_plain_meaning(models: int, n: int) -> None:
     rng = np.random.default_rng(models + n)
-    levels = rng.integers(0, onset.NEVER + 1, (models, n)).astype(np.uint8)
-    levels[rng.random(levels.shape) < 0.3] = onset.NEVER
-    levels[rng.random(levels.shape) < 0.3] = 7  # many alike
-    positive = rng.random(levels.shape) < 0.5
+    level = rng.integers(0, onset.NEVER + 1, (models, n)).astype(np.uint8)
+    level[rng.random(level.shape) < 0.3] = onset.NEVER
+    level[rng.random(level.shape) < 0.3] = 7  # many alike
+    positive = rng.random(level.shape) < 0.5
     block = np.sort(rng.integers(0, 5, n))
     got, expected = (
         [
@@ -383,8 +548,8 @@ def test_count_meetings_is_its_plain_meaning(models: int, n: int) -> None:
         ] + [np.zeros((3, models, meetings.BINS), np.int64)]
         for _ in range(2)
     )  # fmt: skip
-    meetings.count_meetings(levels, positive, block, *got)
-    meetings.count_meetings_plain(levels, positive, block, *expected)
+    meetings.count_meetings(level, positive, block, *got)
+    meetings.count_meetings_plain(level, positive, block, *expected)
     for mine, plain in zip(got, expected, strict=True):
         np.testing.assert_array_equal(mine, plain)
 
