@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from components.models.names import without_commits
+from components import wording
 from components.tuning.editing import Draft
 from merge_core.errors import UserError, UserErrors
 from merge_core.recipe import Recipe
@@ -50,8 +50,11 @@ watch("value", show); show();""",
 def complaint(error: UserError) -> dict[str, str]:
     """A `UserError` as a `Notice` shows it; several, line by line."""
     if isinstance(error, UserErrors):
-        return {"message": f"{len(error.problems)} things to mend:", "hint": without_commits(error.message)}
-    return {"message": without_commits(error.message), "hint": without_commits(error.hint)}
+        return {
+            "message": f"{len(error.problems)} things to mend:",
+            "hint": wording.without_commits(error.message),
+        }
+    return {"message": wording.without_commits(error.message), "hint": wording.without_commits(error.hint)}
 
 
 @dataclass(frozen=True)

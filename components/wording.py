@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_COMMIT = re.compile(r"@[0-9a-f]{40}\b")
 NARROW = "\u202f"  # narrow no-break space, between a number and its unit
 
 
@@ -44,6 +45,11 @@ def percent(share: float, digits: int = 0) -> str:
 def plain_markdown(text: str) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", text)
+
+
+def without_commits(text: str) -> str:
+    """A sentence about models without the forty digits that pin each to a commit."""
+    return _COMMIT.sub("", text)
 
 
 def number(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from components import wording
 from components.colours import BASE, model_colours
-from components.models.names import distinct_names, owner_of, without_commits
+from components.models.names import distinct_names, owner_of
 from components.tuning.editing import is_left_out, shown_weight
 from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
@@ -70,7 +70,7 @@ def _telling_facts(
 ) -> str:
     """A model's facts, with its owner where its name lacks it; nothing where the base above it says the same."""
     if not isinstance(opened, Checkpoint):
-        return without_commits(str(ref))
+        return wording.without_commits(str(ref))
     base = found.get(recipe.base) if recipe.base and ref != recipe.base else None
     own = facts(opened)
     if isinstance(base, Checkpoint) and facts(base) == own:
@@ -93,14 +93,14 @@ def _row(
     return {
         "key": str(ref),
         "name": names[ref],
-        "full": without_commits(str(ref)) if owner_of(ref) else names[ref],
+        "full": wording.without_commits(str(ref)) if owner_of(ref) else names[ref],
         "spelled": str(ref),
         "role": "model" if entry else "base",
         "colour": colours[str(ref)] if entry else BASE,
         "facts": _telling_facts(recipe, found, ref, opened, names[ref]),
         "chip": chip,
         "tone": tone,
-        "why": without_commits(why),
+        "why": wording.without_commits(why),
         "weight": float(weight.value) if weight else None,
         "weight_note": weight.note if weight else "",
         "left_out": entry is not None and is_left_out(recipe, entry),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from merge_core.recipe import ModelRef
-
-_COMMIT = re.compile(r"@[0-9a-f]{40}\b")
 
 
 def short_name(ref: ModelRef) -> str:
@@ -23,11 +20,6 @@ def distinct_names(refs: Sequence[ModelRef]) -> dict[ModelRef, str]:
         taken = Counter(found.values())
         found = {ref: longer(ref) if taken[name] > 1 else name for ref, name in found.items()}
     return found
-
-
-def without_commits(text: str) -> str:
-    """A sentence about models without the forty digits that pin each to a commit."""
-    return _COMMIT.sub("", text)
 
 
 def owner_of(ref: ModelRef) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from components import wording
-from components.models.names import without_commits
 from components.runs.probe_sets import chosen_paths
 from components.tuning.editing import Draft, without_left_out
 from components.visitor import Visitor
@@ -78,7 +77,7 @@ def _about(seconds: float | None) -> str:
 
 
 def _said(problem: UserError) -> str:
-    return wording.plain_markdown(without_commits(str(problem)))
+    return wording.plain_markdown(wording.without_commits(str(problem)))
 
 
 def _measured(parents: int, probes: int) -> str:

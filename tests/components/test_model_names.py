@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.models.names import distinct_names, owner_of, without_commits
+from components import wording
+from components.models.names import distinct_names, owner_of
 from merge_core.recipe import ModelRef
 
 OLD, NEW = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
@@ -37,6 +38,6 @@ def test_owner_is_that_of_a_repository_and_no_folder_has_one(spelled: str, owner
 
 def test_sentence_about_a_model_loses_the_digits_of_its_commit_alone() -> None:
     assert (
-        without_commits(f"acme/a@{OLD} has 3 layers, acme/b@v2 has 4.")
+        wording.without_commits(f"acme/a@{OLD} has 3 layers, acme/b@v2 has 4.")
         == "acme/a has 3 layers, acme/b@v2 has 4."
     )
