@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from components.interference.model_warnings import model_warnings
 from components.models.names import distinct_names
 from merge_core.interference import InterferenceReport, TensorInterference
 from merge_core.interference.chance import chance
+from merge_core.interference.rates import rate_bounds
 from merge_core.recipe import ModelRef
 
 MOST_LISTED = 64  # tensors named in one cell; a cell of a mixture of experts holds hundreds
 ELECTION_CURVES = ("kept", "kept_mass", "kept_energy", "outvoted_by_mass", "outvoted_by_count")
+WHOLES: tuple[Literal["touched", "contested"], ...] = ("touched", "contested")
 NO_RATE = 65535  # stands for "nothing is contested" among rates of 16 bits
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,8 +44,9 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
         chance: the same three curves as shares of all entries.
         pairs, norms, warnings: models against each other.
         sampled: only where the counts are estimates. `read` of `of` entries were read; `off`: [below, above] × the
-            three curves × cells × densities, how far from them the ends of their 95 % intervals lie, float32 in base64;
-            rates_low, rates_high: ends of `tensor_rates`.
+            three curves and two rates × cells × densities, how far from them the ends of their 95 % intervals lie,
+            float32 in base64; a rate, in conflict of touched and of contested, times what it is of. rates_low,
+            rates_high: ends of `tensor_rates`.
         by_model: only where the report holds it. energy [models × cells] and base [cells], Σ τ² and Σ θ0²; inner, same,
             both [pairs × cells], see `TensorInterference`; float64 in base64. `elections`, or None: `TensorElections`
             by cell, curves [models × cells × steps] and magnitudes [models × cells × bins] from 2^lowest on, float32.
@@ -53,13 +56,14 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
     counts = counts.reshape(len(report.tensors), 3, len(report.density))
     curves = np.zeros((3, len(arranged.cells), len(report.density)), np.int64)
     off = _off(report, counts) if report.sampled else None
-    cell_off = np.zeros((2, 3, len(arranged.cells), len(report.density)))
+    cell_off = np.zeros((2, 5, len(arranged.cells), len(report.density)))
     listed: list[int] = []
     cells = []
     for number, cell in enumerate(arranged.cells):
         curves[:, number] = counts[list(cell.tensors)].sum(axis=0)
         if off is not None:
-            cell_off[:, :, number] = np.sqrt((off[:, list(cell.tensors)] ** 2).sum(axis=1))
+            cell_off[:, :3, number] = np.sqrt((off[:, list(cell.tensors)] ** 2).sum(axis=1))
+            cell_off[:, 3:, number] = _rates_off([report.tensors[i] for i in cell.tensors], curves[:, number])
         shown = list(cell.tensors[:MOST_LISTED])
         listed += shown if len(cell.tensors) > 1 else []
         cells.append(_cell(report, arranged, cell, shown))
@@ -92,12 +96,17 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
             for pair in report.pairs
         ],
         "norms": [
-            {"norm": n.norm, "relative": n.relative, "norm_range": _range(n.norm_low, n.norm_high)}
+            {
+                "norm": n.norm,
+                "relative": n.relative,
+                "norm_range": _range(n.norm_low, n.norm_high),
+                "relative_range": _range(n.relative_low, n.relative_high),
+            }
             for n in report.norms
         ],
         "warnings": model_warnings(report, names),
         **_by_model(report, arranged),
-        **({} if off is None else {"sampled": _sampled(report, counts[listed], off[:, listed], cell_off)}),
+        **({} if off is None else {"sampled": _sampled(report, listed, cell_off)}),
     }
 
 
@@ -230,21 +239,29 @@ def _off(report: InterferenceReport, counts: Array) -> Array:
     return np.maximum(np.stack([counts - ends[0], ends[1] - counts]), 0)
 
 
-def _sampled(report: InterferenceReport, counts: Array, off: Array, cell_off: Array) -> dict[str, Any]:
-    """What the payload says of a sample; `counts` and `off` of the listed tensors."""
-    contested, conflicted = np.maximum(counts[:, 1], 1), counts[:, 2]
-    rate = conflicted / contested
-    # As in map_intervals.js: the errors of part and whole are taken as independent.
-    low = rate - np.hypot(off[0, :, 2], rate * off[1, :, 1]) / contested
-    high = rate + np.hypot(off[1, :, 2], rate * off[0, :, 1]) / contested
-    ends = [np.rint(np.clip(end, 0, 1) * (NO_RATE - 1)) for end in (low, high)]
-    low, high = (np.where(counts[:, 1] > 0, end, NO_RATE).astype("<u2") for end in ends)
+def _rates_off(tensors: Sequence[TensorInterference], counts: Array) -> Array:
+    """See `sampled`, of the two rates of one cell, whose counts are [3, densities]: float64 [2, 2, densities]."""
+    found = []
+    for place, whole in enumerate(WHOLES):
+        low, high = rate_bounds(tensors, whole)
+        rate = counts[2] / np.maximum(counts[place], 1)
+        found.append(np.stack([rate - low, high - rate]) * counts[place])
+    return np.maximum(np.stack(found, axis=1), 0)
+
+
+def _sampled(report: InterferenceReport, listed: Sequence[int], cell_off: Array) -> dict[str, Any]:
+    """What the payload says of a sample."""
+    bounds = np.zeros((2, len(listed), len(report.density)), "<u2")
+    for number, place in enumerate(listed):
+        tensor = report.tensors[place]
+        ends = np.rint(rate_bounds([tensor], "contested") * (NO_RATE - 1))
+        bounds[:, number] = np.where(np.array(tensor.contested) > 0, ends, NO_RATE)
     return {
         "read": sum(_read(tensor) for tensor in report.tensors),
         "of": sum(tensor.numel for tensor in report.tensors),
         "off": _packed(cell_off.astype("<f4")),
-        "rates_low": _packed(low),
-        "rates_high": _packed(high),
+        "rates_low": _packed(bounds[0]),
+        "rates_high": _packed(bounds[1]),
     }
 
 

@@ -40,8 +40,8 @@ function readMap(value) {
   });
   if (value.sampled) {
     const off = unpacked(value.sampled.off, Float32Array);
-    const part = (side, place) => off.subarray((side * 3 + place) * size, (side * 3 + place + 1) * size);
-    map.off = Object.fromEntries(MAP_CURVES.map((name, place) => [name, [part(0, place), part(1, place)]]));
+    const part = (side, place) => off.subarray((side * OFF_CURVES.length + place) * size, (side * OFF_CURVES.length + place + 1) * size);
+    map.off = Object.fromEntries(OFF_CURVES.map((name, place) => [name, [part(0, place), part(1, place)]]));
     map.rateRanges = ["rates_low", "rates_high"].map((name) => unpacked(value.sampled[name], Uint16Array));
   }
   map.byModel = readByModel(value.by_model);
@@ -80,7 +80,7 @@ function countsOf(map, kind, series, place) {
   for (const name of MAP_CURVES) found[name] = along(curves[name], series, map.steps, place);
   if (map.off && kind === "cell") {
     found.off = {};
-    for (const name of MAP_CURVES) found.off[name] = map.off[name].map((side) => along(side, series, map.steps, place));
+    for (const name of OFF_CURVES) found.off[name] = map.off[name].map((side) => along(side, series, map.steps, place));
   }
   return found;
 }
@@ -107,9 +107,11 @@ function lookAt(map, kind, series, share, own = shared.state.own) {
   for (const name of MAP_CURVES) counts[name] = chance[name] = 0;
   if (map.off) counts.off = noOff();
   if (map.byModel) counts.by = () => byModelOf(map, kind, series, share, own);
+  const cells = [];
   for (const number of cellsOf(map, kind, series)) {
     const cell = map.cells[number];
     const one = lookAt(map, "cell", number, share, own);
+    cells.push(one.counts);
     counts.numel += cell.numel;
     if (map.off) addOff(counts.off, one.counts.off);
     for (const name of MAP_CURVES) {
@@ -117,6 +119,7 @@ function lookAt(map, kind, series, share, own = shared.state.own) {
       chance[name] += cell.numel * one.chance[name];
     }
   }
+  if (map.off) addTilt(counts, cells);
   for (const name of MAP_CURVES) chance[name] /= Math.max(counts.numel, 1);
   return { counts, chance };
 }

@@ -85,7 +85,7 @@ function matrixOf({ models, pairs }) {
 function normsOf({ models, norms: found }) {
   const most = Math.max(...found.map(({ norm }) => norm), Number.MIN_VALUE);
   return models.map((model, place) => {
-    const { norm, relative, norm_range: range } = found[place];
+    const { norm, relative, norm_range: range, relative_range: beside } = found[place];
     const size = (value) => (value >= 100 ? whole(value) : value.toPrecision(3));
     const bar = node("span", "tb-pairs-bar");
     const filled = node("i");
@@ -96,7 +96,7 @@ function normsOf({ models, norms: found }) {
       cell("th", "tb-row-name", together(model)),
       cell("td", "tb-pairs-bar-cell", bar),
       ranged(size(norm), range, (low, high) => `${size(low)}–${size(high)}`),
-      node("td", "tb-number", relative === null || range ? "–" : finely(relative)),
+      ranged(relative === null ? "–" : finely(relative), beside, (low, high) => `${finely(low)} to ${finely(high)}`),
     );
   });
 }

@@ -61,7 +61,7 @@ def report_text(report: InterferenceReport, density: float) -> str:
             (
                 names[n.model],
                 _length(n.norm) + _within(n.norm, n.norm_low, n.norm_high, _as_exact_as(n.norm)),
-                _number(n.relative),
+                _number(n.relative) + _within(n.relative, n.relative_low, n.relative_high, _number),
             )
             for n in report.norms
         ],
@@ -94,7 +94,8 @@ def _outvoted_table(report: InterferenceReport, density: float, names: Mapping[s
 def report_document(report: InterferenceReport) -> dict[str, Any]:
     """What `inspect --json` writes. Its keys are a promise to scripts: README.md lists them."""
     document = report.to_json()
-    bounds = (f"{kind}_{side}" for kind in ("touched", "contested", "conflicted") for side in ("low", "high"))
+    ranged = ("touched", "contested", "conflicted", "of_touched", "of_contested")
+    bounds = (f"{kind}_{side}" for kind in ranged for side in ("low", "high"))
     some = ("energy", "base_energy", "elections", "sampled", *bounds)  # which depends on how it was made
     named = ("name", "layer", "module", "numel", "touched", "contested", "conflicted")
     return {
@@ -261,8 +262,10 @@ def _shares(counts: Counts) -> tuple[str, ...]:
         _within(share, low / counts.entries, high / counts.entries, _share)
         for share, (low, high) in zip(shares, counts.bounds, strict=True)
     ]
-    *told, of_contested = percents(*shares)
-    return f"{counts.entries:,}", *(t + s for t, s in zip(told, spread, strict=True)), of_contested
+    rate = counts.conflicted / counts.contested if counts.contested else None
+    low, high = counts.rate or (None, None)
+    spread.append(_within(rate, low, high, _share))
+    return f"{counts.entries:,}", *(t + s for t, s in zip(percents(*shares), spread, strict=True))
 
 
 def percents(touched: float, contested: float, conflicted: float) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from merge_core import __version__
 from merge_core.interference.chance import chance
+from merge_core.interference.rates import rate_bounds
 from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.interference.summary import sum_bounds
 from merge_core.interference.warnings import warnings_of
@@ -100,6 +101,10 @@ def _cell(
         cell[kind] = [sum(counts) for counts in zip(*(getattr(t, kind) for t in tensors), strict=True)]
         if any(t.sampled is not None for t in tensors):
             cell[f"{kind}_bounds"] = _bounds(tensors, kind)
+    if any(t.sampled is not None for t in tensors):
+        cell["rate_bounds"] = {
+            whole: rate_bounds(tensors, whole).T.round(5).tolist() for whole in ("touched", "contested")
+        }
     return cell
 
 

@@ -54,6 +54,8 @@ class TensorInterference:
         elections: where asked for.
         sampled: how many entries were read, where the counts are estimates; else None, and so are the bounds.
         touched_low, touched_high, …: 95 % bounds of the counts; equal to them where all entries were read.
+        of_touched_low, …: 95 % bounds of the share in conflict of the touched, and of the contested, to seven digits: 0
+            and 1 where none of them was met. They are closer than those of the two counts tell.
     """
 
     name: str
@@ -77,6 +79,10 @@ class TensorInterference:
     contested_high: tuple[int, ...] | None = None
     conflicted_low: tuple[int, ...] | None = None
     conflicted_high: tuple[int, ...] | None = None
+    of_touched_low: tuple[float, ...] | None = None
+    of_touched_high: tuple[float, ...] | None = None
+    of_contested_low: tuple[float, ...] | None = None
+    of_contested_high: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ class PairAgreement:
 class ModelNorm:
     """How far a fine-tune moved: ‖τ‖, and ‖τ‖ / ‖θ0‖ (None for a base of zeros).
 
-    norm_low and norm_high are 95 % bounds of ‖τ‖, where it is an estimate from a sample; else None.
+    norm_low and norm_high are 95 % bounds of ‖τ‖, where it is an estimate from a sample, and relative_low and
+    relative_high those of the ratio; else None.
     """
 
     model: str
@@ -112,6 +119,8 @@ class ModelNorm:
     relative: float | None
     norm_low: float | None = None
     norm_high: float | None = None
+    relative_low: float | None = None
+    relative_high: float | None = None
 
 
 @dataclass(frozen=True)

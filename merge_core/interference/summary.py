@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from merge_core.interference.rates import rate_bounds
 from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.plan import MergePlan
 
@@ -17,7 +18,7 @@ class Counts:
     """Entries of some tensors: all, and those where at least one task vector survives, at least two, both signs.
 
     `stack` and `layer` say whose; layer is None for what lies outside the layers. `bounds` are the 95 % intervals of
-    the three counts where they are estimates, else None.
+    the three counts where they are estimates, and `rate` that of the conflicts' share of the contested; else None.
     """
 
     stack: str
@@ -27,6 +28,7 @@ class Counts:
     contested: int
     conflicted: int
     bounds: tuple[Bounds, Bounds, Bounds] | None = None
+    rate: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,15 @@ def summarise(report: InterferenceReport, density: float) -> Summary:
 
 
 def _counts(stack: str, layer: int | None, tensors: Sequence[TensorInterference], at: int) -> Counts:
-    bounds = None
+    bounds = rate = None
     if any(t.sampled is not None for t in tensors):
         bounds = (
             sum_bounds([_estimate(t.touched, t.touched_low, t.touched_high, at) for t in tensors]),
             sum_bounds([_estimate(t.contested, t.contested_low, t.contested_high, at) for t in tensors]),
             sum_bounds([_estimate(t.conflicted, t.conflicted_low, t.conflicted_high, at) for t in tensors]),
         )
+        low, high = rate_bounds(tensors, "contested")[:, at]
+        rate = float(low), float(high)
     return Counts(
         stack,
         layer,
@@ -65,6 +69,7 @@ def _counts(stack: str, layer: int | None, tensors: Sequence[TensorInterference]
         sum(t.contested[at] for t in tensors),
         sum(t.conflicted[at] for t in tensors),
         bounds,
+        rate,
     )
 
 

@@ -1,4 +1,7 @@
-"""What the models' norms and angles give reason to look into: one finding per cause, with the models it concerns."""
+"""What the models' norms and angles give reason to look into: one finding per cause, with the models it concerns.
+
+Of a sample only what its 95 % intervals support is told, and where everything that was read agrees, that it did.
+"""
 
 from __future__ import annotations
 
@@ -52,16 +55,17 @@ def _still(report: InterferenceReport, called: Mapping[str, str]) -> list[_Found
     equal = tuple(m.model for m in report.norms if m.norm == 0)
     if equal:
         many = len(equal) > 1
-        text = f"{_listed(equal, called)} {'equal' if many else 'equals'} the base: "
+        text = f"{_listed(equal, called)} {'equal' if many else 'equals'} the base{_read(report)}: "
         found.append(
             ("equals base", equal, text + f"{'they add' if many else 'it adds'} nothing to the merge.")
         )
-    hardly = {m.model: m.relative for m in report.norms if m.norm > 0 and m.relative is not None}
+    moving = [m for m in report.norms if m.norm > 0]
+    hardly = {m.model: _high(m.relative, m.relative_high) for m in moving if m.relative is not None}
     hardly = {model: relative for model, relative in hardly.items() if relative < HARDLY}
     if hardly:
         many = len(hardly) > 1
         text = f"{_listed(tuple(hardly), called)} hardly {'differ' if many else 'differs'} from the base: "
-        most = f"{'at most ' if many else ''}{max(hardly.values()):.4%}"
+        most = f"{'at most ' if many or report.sampled else ''}{max(hardly.values()):.4%}"
         text += f"{'they' if many else 'it'} moved by {most} of the base's norm."
         found.append(("hardly moved", tuple(hardly), text))
     return found
@@ -69,38 +73,44 @@ def _still(report: InterferenceReport, called: Mapping[str, str]) -> list[_Found
 
 def _far_apart(report: InterferenceReport, called: Mapping[str, str]) -> list[_Found]:
     """The longest task vector beside the shortest, where their norms differ much."""
-    moving = {m.model: m.norm for m in report.norms if m.norm > 0}
+    moving = [m for m in report.norms if m.norm > 0]
     if len(moving) < 2:
         return []
-    far, near = max(moving, key=lambda m: moving[m]), min(moving, key=lambda m: moving[m])
-    ratio = moving[far] / moving[near]
-    if ratio <= FAR_APART:
+    far, near = max(moving, key=lambda m: m.norm), min(moving, key=lambda m: m.norm)
+    ratio = far.norm / near.norm
+    least = _low(far.norm, far.norm_low) / _high(near.norm, near.norm_high)
+    if least <= FAR_APART:
         return []
+    shortest = _low(near.norm, near.norm_low)
+    most = f"{_high(far.norm, far.norm_high) / shortest:.1f}" if shortest > 0 else "more"
+    times = f"{ratio:.1f}× ({least:.1f} to {most})" if report.sampled else f"{ratio:.1f}×"
     text = (
-        f"{called[far]} moved {ratio:.1f}× further from the base than {called[near]}: it wins most elections. "
-        "Consider a lower weight for it."
+        f"{called[far.model]} moved {times} further from the base than {called[near.model]}: "
+        "it wins most elections. Consider a lower weight for it."
     )
-    return [("norms far apart", (far, near), text)]
+    return [("norms far apart", (far.model, near.model), text)]
 
 
 def _too_close(report: InterferenceReport, called: Mapping[str, str]) -> list[_Found]:
     """Groups of models that are alike: equal, of one direction, or nearer to each other than to the base."""
-    norm = {m.model: m.norm for m in report.norms}
+    norm = {m.model: m for m in report.norms}
     alike: dict[Cause, list[set[str]]] = {"equal": [], "one direction": [], "other base": []}
     for pair in report.pairs:
         if pair.cosine is None:
             continue
-        a, b = norm[pair.a], norm[pair.b]
-        apart = math.sqrt(max(0.0, a * a + b * b - 2 * a * b * pair.cosine))
-        if apart <= SAME * max(a, b):
+        short, long = sorted((norm[pair.a], norm[pair.b]), key=lambda m: m.norm)
+        a, b, cosine = short.norm, long.norm, _low(pair.cosine, pair.cosine_low)
+        apart = math.sqrt(max(0.0, a * a + b * b - 2 * a * b * cosine))
+        if apart <= SAME * b:
             alike["equal"].append({pair.a, pair.b})
-        elif pair.cosine >= 1 - SAME:
+        elif cosine >= 1 - SAME:
             alike["one direction"].append({pair.a, pair.b})
-        elif apart < min(a, b):
+        # |b − a| < |a| where b < 2a·cos
+        elif _high(b, long.norm_high) < 2 * _low(a, short.norm_low) * cosine:
             alike["other base"].append({pair.a, pair.b})
     say: dict[Cause, Callable[[str, int], str]] = {
         "equal": lambda names, many: (
-            f"{names} are equal: together they count {_times(many)} in every election."
+            f"{names} are equal{_read(report)}: together they count {_times(many)} in every election."
         ),
         "one direction": lambda names, many: (
             f"{names} moved in the same direction, some further than others."
@@ -118,6 +128,19 @@ def _too_close(report: InterferenceReport, called: Mapping[str, str]) -> list[_F
             models = tuple(model for model in report.models if model in group)
             found.append((cause, models, say[cause](_listed(models, called), len(models))))
     return found
+
+
+def _low(value: float, low: float | None) -> float:
+    return value if low is None else low
+
+
+def _high(value: float, high: float | None) -> float:
+    return value if high is None else high
+
+
+def _read(report: InterferenceReport) -> str:
+    """What "equal" is true of."""
+    return " in all that was read" if report.sampled else ""
 
 
 def _times(many: int) -> str:

@@ -24,7 +24,7 @@ from merge_core.trimming.known import THRESHOLDS
 if TYPE_CHECKING:
     from merge_core.hub import HubClient
 
-FORMAT = 3  # raise it when a report's meaning changes, and older reports are made anew
+FORMAT = 4  # raise it when a report's meaning changes, and older reports are made anew
 
 
 def find_report(

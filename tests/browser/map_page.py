@@ -96,11 +96,18 @@ def sampled_from(report: InterferenceReport) -> InterferenceReport:
 
     def bounds(tensor: TensorInterference, number: int) -> dict[str, Any]:
         wide = 0.6 if number % 5 == 0 else 0.1
-        found = {}
+        found: dict[str, Any] = {}
         for name in ("touched", "contested", "conflicted"):
             counts = getattr(tensor, name)
             found[f"{name}_low"] = tuple(int(count * (1 - wide)) for count in counts)
             found[f"{name}_high"] = tuple(min(tensor.numel, int(count * (1 + wide)) + 1) for count in counts)
+        for name in ("touched", "contested"):
+            rates = [
+                part / max(whole, 1)
+                for part, whole in zip(tensor.conflicted, getattr(tensor, name), strict=True)
+            ]
+            found[f"of_{name}_low"] = tuple(rate * (1 - wide) for rate in rates)
+            found[f"of_{name}_high"] = tuple(min(1.0, rate * (1 + wide)) for rate in rates)
         return found
 
     tensors = tuple(
@@ -111,7 +118,16 @@ def sampled_from(report: InterferenceReport) -> InterferenceReport:
         replace(p, cosine_low=-0.1, cosine_high=0.2, sign_agreement_low=0.4, sign_agreement_high=0.6)
         for p in report.pairs
     )
-    norms = tuple(replace(n, norm_low=n.norm * 0.9, norm_high=n.norm * 1.1) for n in report.norms)
+    norms = tuple(
+        replace(
+            n,
+            norm_low=n.norm * 0.9,
+            norm_high=n.norm * 1.1,
+            relative_low=None if n.relative is None else n.relative * 0.9,
+            relative_high=None if n.relative is None else n.relative * 1.1,
+        )
+        for n in report.norms
+    )
     return replace(report, tensors=tensors, pairs=pairs, norms=norms)
 
 

@@ -161,7 +161,7 @@ def test_a_samples_errors_add_up_in_quadrature_over_a_cell(report: InterferenceR
             bounds[f"{name}_high"] = tuple((counts + rng.integers(0, 50, 100)).tolist())
         tensors.append(replace(tensor, sampled=tensor.numel // 7, **bounds))
     payload = map_payload(replace(report, tensors=tuple(tensors)))
-    off = unpacked(payload["sampled"]["off"], "<f4").reshape(2, 3, len(payload["cells"]), 100)
+    off = unpacked(payload["sampled"]["off"], "<f4").reshape(2, 5, len(payload["cells"]), 100)
     for number, cell in enumerate(arrange(NAMES).cells):
         mine = [tensors[i] for i in cell.tensors]
         assert payload["cells"][number]["sampled"] == sum(t.sampled for t in mine)

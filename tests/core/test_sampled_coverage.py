@@ -19,6 +19,7 @@ from tests.core.test_interference import recipe_for
 
 ROWS, COLUMNS, MODELS, TENSORS = 384, 256, 3, 6
 KINDS = ("touched", "contested", "conflicted")
+RATES = ("of_touched", "of_contested")
 SEEDS = 10
 DENSITIES = [0, 1, 4, 9, 14, 19, 29, 49, 69, 89]  # places in the grid: 1 % … 90 %
 Random = np.random.Generator
@@ -94,14 +95,20 @@ def models_with(update: Update, folder: Path) -> list[str]:
     return paths
 
 
+def rates_of(counts: np.ndarray) -> np.ndarray:
+    """In conflict of touched and of contested, of [tensors, kinds, densities]; not a number where there is none."""
+    with np.errstate(invalid="ignore"):
+        return counts[:, 2:] / counts[:, :2]
+
+
 def bounds(plan: MergePlan, share: float, seed: int) -> np.ndarray:
-    """[(low, high), tensors, kinds, densities] of a sample of `share` of the weights."""
+    """[(low, high), tensors, kinds and rates, densities] of a sample of `share` of the weights."""
     budget = round(share * TENSORS * ROWS * COLUMNS * 4 * (MODELS + 1)) + 10_000
     report = inspect_sample(plan, budget, seed=seed)
     assert all(0 < t.sampled < t.numel for t in report.tensors)
     return np.array(
         [
-            [[getattr(t, f"{kind}_{side}") for kind in KINDS] for t in report.tensors]
+            [[getattr(t, f"{kind}_{side}") for kind in (*KINDS, *RATES)] for t in report.tensors]
             for side in ("low", "high")
         ]
     )[..., DENSITIES]
@@ -117,11 +124,12 @@ def test_intervals_hold_the_truth_however_updates_are_spread(
     for scope in ("tensor", "model") if update in ACROSS else ("tensor",):
         plan = prepare(read_recipe(recipe_for(paths, trim_scope=scope)))
         true = np.array([[getattr(t, kind) for kind in KINDS] for t in inspect(plan).tensors])[..., DENSITIES]
+        known = np.concatenate([true, rates_of(true)], axis=1)
         inside = []
         for share in (0.02, 0.1):
             for seed in range(SEEDS):
                 low, high = bounds(plan, share, seed)
-                inside.append((low <= true) & (true <= high))
+                inside.append((low <= known) & (known <= high) | np.isnan(known))
         held = np.mean(inside, axis=(0, 1))  # [kinds, densities], each of 120 cells
         assert held.mean(axis=1).min() >= 0.95
         assert held.min() >= 0.9
@@ -131,7 +139,8 @@ def test_intervals_hold_the_truth_however_updates_are_spread(
 def test_intervals_of_ordinary_updates_are_narrow(tmp_path: Path, update: str) -> None:
     plan = prepare(read_recipe(recipe_for(models_with(UPDATES[update], tmp_path))))
     low, high = bounds(plan, 0.1, 0)
-    assert ((high - low) / (ROWS * COLUMNS)).mean() < 0.025
+    assert ((high - low)[:, : len(KINDS)] / (ROWS * COLUMNS)).mean() < 0.025
+    assert (high - low)[:, len(KINDS) :, DENSITIES.index(49)].mean() < 0.1
 
 
 def test_one_tensor_alone_is_told_as_uncertain_as_it_is(

@@ -11,6 +11,7 @@ import pytest
 from merge_core.__main__ import main
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport, inspect
+from merge_core.interference.rates import rate_bounds
 from merge_core.interference.sampling import inspect_sample
 from merge_core.interference.sampling.design import LOCAL, REMOTE, Cost, Manner, design, scattered
 from merge_core.interference.sampling.intervals import student
@@ -100,6 +101,9 @@ def test_intervals_hold_the_true_counts_95_times_in_100(
         partly = [n for n, t in enumerate(report.tensors) if t.sampled != t.numel or scope == "model"]
         inside.append(((low <= true) & (true <= high))[partly])
         width.append(((high - low) / numel)[partly])
+        for whole in (0, 1):
+            ends = rate_bounds(report.tensors, KINDS[whole])[:, 19]
+            sums.append(ends[0] <= true[:, 2, 19].sum() / true[:, whole, 19].sum() <= ends[1])
         for kind in range(3):
             bounds = sum_bounds(
                 [(found[t, kind, 19], low[t, kind, 19], high[t, kind, 19]) for t in range(len(true))]
@@ -145,6 +149,7 @@ def test_norms_and_cosines_of_a_sample_come_with_intervals(paths: list[str]) -> 
             ]
         for m, n in zip(report.norms, exact.norms, strict=True):
             inside.append(m.norm_low <= n.norm <= m.norm_high)
+            inside.append(m.relative_low <= n.relative <= m.relative_high)
     assert np.mean(inside) >= 0.9
 
 
@@ -223,9 +228,15 @@ def test_the_command_line_samples(
     text = capsys.readouterr().out
     assert "estimated from" in text
     assert "±" in text
+    layers = [line for line in text.splitlines() if line.startswith(("0 ", "1 ", "all "))]
+    assert all(line.count("±") == 4 for line in layers)  # touched, contested, conflicted, of contested
+    models = [line for line in text.splitlines() if line.startswith("tuned-") and "×" not in line]
+    assert all(line.count("±") == 2 for line in models)  # ‖τ‖, ‖τ‖/‖base‖
+    assert len(layers) == len(models) == 3
     document = json.loads(out.read_text())
     tensor = document["tensors"][0]
-    assert {"sampled", *(f"{kind}_{side}" for kind in KINDS for side in ("low", "high"))} <= tensor.keys()
+    ranged = (*KINDS, "of_touched", "of_contested")
+    assert {"sampled", *(f"{kind}_{side}" for kind in ranged for side in ("low", "high"))} <= tensor.keys()
     assert len(tensor["conflicted_low"]) == len(document["density"]) == 100
     assert tensor["sampled"] < tensor["numel"]
     for wrong in ("0", "-1", "many", "nan"):

@@ -20,6 +20,7 @@ from merge_core.interference.sampling.spread import (
     intervals,
     kept_spread,
     observe,
+    rates,
     unseen,
 )
 from merge_core.kernels.dtypes import MAGNITUDE
@@ -33,11 +34,18 @@ SLIP = 1e-3  # a share that a small sample cannot tell from zero
 
 @dataclass(frozen=True)
 class Estimate:
-    """Counts of one tensor: int64 [3, densities] each, touched, contested and in conflict; low ≤ count ≤ high."""
+    """Counts of one tensor, and the share in conflict of the touched and of the contested, with 95 % bounds.
+
+    Args:
+        count, low, high: int64 [3, densities] each, touched, contested and in conflict; low ≤ count ≤ high.
+        rate_low, rate_high: float64 [2, densities]; 0 and 1 where the sample met none of the whole.
+    """
 
     count: Array
     low: Array
     high: Array
+    rate_low: Array
+    rate_high: Array
 
 
 def estimate(
@@ -60,7 +68,7 @@ class About:
         observed: its own sample.
         elsewhere: the spread that the scope's other tensors add to its thresholds.
         voters: how many models vote.
-        below, above: float64 [3, densities], by how much its shares move if thresholds are off among equal magnitudes.
+        below, above: float64 [5, densities], by how much its shares move with thresholds where no derivative tells it.
         most: float64 [densities], the share that no model can keep more of; 1 where that is not known.
     """
 
@@ -92,22 +100,43 @@ def observe_scope(rule: TrimRule, samples: Sequence[SampledTensor]) -> list[Abou
     moving = rule.keep_equal or len(samples) > 1
     less, more, jumps = _tie_jumps(scope, counts, together) if moving else (counts, counts, None)
     most = np.ones(LEVELS) if moving else scope.wanted()
+    stretch = scope.stretch(counts, together)
     short = (scope.kept_beyond(counts)[scope.voting] < -SLIP).any(axis=0)
-    found = []
+    abouts = []
     for number, (tensor, count) in enumerate(zip(samples, counts, strict=True)):
-        own, shares = spreads[number], count.shares()
-        found.append(
+        own = spreads[number]
+        moved = [_shares(found[number]) for found in (counts, less, more)]
+        moved += [_at_other_densities(moved[0], factor) for factor in (1 - stretch, 1 + stretch)]
+        abouts.append(
             About(
                 tensor.tensor.numel,
                 observe(count, scope.shares[number], scope.unread(tensor), short, jumps),
                 KeptSpread(together.covariance - own.covariance, np.maximum(together.weight - own.weight, 0)),
                 scope.voters,
-                np.maximum(shares - less[number].shares(), 0),
-                np.maximum(more[number].shares() - shares, 0),
+                moved[0] - np.min(moved, axis=0),
+                np.max(moved, axis=0) - moved[0],
                 most,
             )
         )
-    return found
+    return abouts
+
+
+def _at_other_densities(shares: Array, factor: float) -> Array:
+    """[5, densities] → the same, but for the rates, which are those at `factor` times the density.
+
+    Where the sample holds more nonzero entries than its part, a density keeps less of them than it says.
+    """
+    moved = shares.copy()
+    densities = np.array(DENSITIES)
+    for row in (3, 4):
+        moved[row] = np.interp(densities * factor, densities, shares[row])
+    return moved
+
+
+def _shares(counts: BlockCounts) -> Array:
+    """As in `Observed`, [5, densities]."""
+    shares = counts.shares()
+    return np.concatenate([shares, rates(shares)])
 
 
 def conclude(abouts: Sequence[About]) -> list[Estimate]:
@@ -122,7 +151,7 @@ def conclude(abouts: Sequence[About]) -> list[Estimate]:
         low, high = low - about.below, high + about.above
         # Each touched entry is kept by one model at least, each contested one by two.
         limit = about.most * about.voters / np.array([[1], [2], [2]])
-        high = np.maximum(shares, np.minimum(high, limit))
+        high[:3] = np.maximum(shares[:3], np.minimum(high[:3], limit))
         found.append(_whole_numbers(about.numel, shares, low, high))
     return found
 
@@ -177,6 +206,12 @@ class _Scope:
         kept = sum(c.kept_shares() * share for c, share in zip(counts, self.shares, strict=True))
         return np.asarray(kept - self.wanted())
 
+    def stretch(self, counts: Sequence[BlockCounts], together: KeptSpread) -> float:
+        """How far off the share of nonzero entries may be, relatively: the most of any model's."""
+        nonzero = sum(c.kept_shares()[:, -1] * share for c, share in zip(counts, self.shares, strict=True))
+        reach = _critical(counts) * np.sqrt(np.diag(together.covariance[-1]))
+        return float(np.min([1.0, np.max(np.where(nonzero > 0, reach / np.maximum(nonzero, 1e-12), 0.0))]))
+
     def wanted(self) -> Array:
         """The share of entries that the rule keeps, float64 [densities]."""
         kept = [min(self.entries, self._rule.kept(self.entries, q)) for q in DENSITIES]
@@ -196,19 +231,29 @@ def _tie_jumps(
         less, more: the counts with the ranks off by as much as they may be.
         jumps: bool [densities], where more survive than were asked for.
     """
-    blocks = max((c.blocks for c in counts), default=2)
-    critical = WIDER * student(np.array(float(max(1, blocks - 1))))
-    far = critical * np.sqrt(np.einsum("dmm->md", together.covariance))
+    far = _critical(counts) * np.sqrt(np.einsum("dmm->md", together.covariance))
     less = scope.counts(far * scope.entries)
     more = scope.counts(-far * scope.entries)
     jumps = (scope.kept_beyond(counts) > far / 4 + 1 / max(1, scope.entries)).any(axis=0)
     return less, more, jumps
 
 
+def _critical(counts: Sequence[BlockCounts]) -> float:
+    blocks = max((c.blocks for c in counts), default=2)
+    return float(WIDER * student(np.array(float(max(1, blocks - 1)))))
+
+
 def _whole_numbers(numel: int, shares: Array, low: Array, high: Array) -> Estimate:
     """Shares → entries; bounds rounded outwards, but not for an error of the last digit."""
-    count = np.rint(shares * numel).astype(np.int64)
+    count = np.rint(shares[:3] * numel).astype(np.int64)
     slip = 1e-9 * max(1, numel)
-    least = np.floor(low * numel + slip).astype(np.int64)
-    most = np.ceil(high * numel - slip).astype(np.int64)
-    return Estimate(count, np.clip(least, 0, count), np.clip(most, count, numel))
+    least = np.floor(low[:3] * numel + slip).astype(np.int64)
+    most = np.ceil(high[:3] * numel - slip).astype(np.int64)
+    rate = rates(count)
+    return Estimate(
+        count,
+        np.clip(least, 0, count),
+        np.clip(most, count, numel),
+        np.clip(low[3:], 0, rate),
+        np.clip(high[3:], rate, 1),
+    )

@@ -51,7 +51,7 @@ def share_interval(share: Array, observations: Array, critical: Array) -> tuple[
     return np.where(p <= 0, 0.0, np.clip(low, 0.0, p)), np.where(p >= 1, 1.0, np.clip(high, p, 1.0))
 
 
-def effective(share: Array, variance: Array, entries: float, clustering: Array) -> Array:
+def effective(share: Array, variance: Array, entries: Array, clustering: Array) -> Array:
     """How many independent observations an estimated share is worth.
 
     Args:

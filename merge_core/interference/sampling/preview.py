@@ -194,6 +194,9 @@ def _row(tensor: TensorPlan, sampled: Sampled, estimate: Estimate) -> TensorInte
     count, low, high = (
         [tuple(row) for row in values.tolist()] for values in (estimate.count, estimate.low, estimate.high)
     )
+    rate_low, rate_high = (
+        [tuple(row) for row in values.round(7).tolist()] for values in (estimate.rate_low, estimate.rate_high)
+    )
     return TensorInterference(
         tensor.name,
         place.layer,
@@ -210,4 +213,8 @@ def _row(tensor: TensorPlan, sampled: Sampled, estimate: Estimate) -> TensorInte
         contested_high=high[1],
         conflicted_low=low[2],
         conflicted_high=high[2],
+        of_touched_low=rate_low[0],
+        of_touched_high=rate_high[0],
+        of_contested_low=rate_low[1],
+        of_contested_high=rate_high[1],
     )

@@ -64,19 +64,23 @@ def kept_spread(counts: BlockCounts, tensor_share: float, unread: float) -> Kept
 
 @dataclass(frozen=True)
 class Observed:
-    """What one tensor's sample says of its touched, contested and conflicting share, and of how its blocks differ.
+    """What one tensor's sample says of its shares, and of how its blocks differ.
+
+    Five shares: touched, contested and in conflict, of all entries; in conflict, of the touched and of the contested.
 
     Args:
         entries, blocks: how many were read.
         unread: share of the tensor that was not.
-        shares: float64 [3, densities].
+        shares: float64 [5, densities].
+        wholes: float64 [5, densities], the share of all entries of which they are shares. What follows of spreads and
+            effects is per entry of all: over `wholes` it is of `shares`.
         kept: float64 [models, densities], survivors of each model's trim.
-        effects: see `BlockCounts`.
-        variance: float64 [3, densities], of `shares`, from the spread between blocks.
+        effects: float64 [5, models, densities], see `BlockCounts`.
+        variance: float64 [5, densities], from the spread between blocks.
         freedom: float64 [densities], its degrees of freedom.
         clustering: float64 [densities], how many times the spread of the kept shares exceeds that of independent
             entries.
-        surprise, looked: float64 [3, densities]. Each block's squared distance from the mean of the others, scaled to
+        surprise, looked: float64 [5, densities]. Each block's squared distance from the mean of the others, scaled to
             estimate the variance of one block, summed with a weight: the more the more alike the others are. And the
             sum of the weights.
     """
@@ -85,6 +89,7 @@ class Observed:
     blocks: int
     unread: float
     shares: Array
+    wholes: Array
     kept: Array
     effects: Array
     variance: Array
@@ -109,32 +114,46 @@ def observe(
             threshold to take out.
         jumps: bool [densities], where thresholds stand still because many entries are equal.
 
-    Source: linearization of a functional of sample quantiles (Bahadur 1966; Deville 1999).
+    Source: linearization of a functional of sample quantiles (Bahadur 1966; Deville 1999), and of a ratio (Cochran
+        1977, chapter 6).
     """
-    shares, kept = counts.shares(), counts.kept_shares()
+    of_all, kept = counts.shares(), counts.kept_shares()
+    rate = rates(of_all)
+    shares = np.concatenate([of_all, rate])
+    wholes = np.concatenate([np.ones_like(of_all), of_all[:2]])
+
+    def with_rates(values: Array) -> Array:
+        """[3, n, densities] → [5, …]: what a rate errs by, times its whole, is in conflict − rate · whole."""
+        return np.concatenate([values, values[2] - rate[:, None] * values[:2]])
+
+    effects = with_rates(counts.effects)
     if unread == 0:
         nothing, ones = np.zeros_like(shares), np.ones(shares.shape[1])
         return Observed(
-            counts.entries, counts.blocks, 0.0, shares, kept, counts.effects,
+            counts.entries, counts.blocks, 0.0, shares, wholes, kept, effects,
             nothing, ones, ones, nothing, nothing,
         )  # fmt: skip
-    left = counts.kinds - np.einsum("kmd,mbd->kbd", counts.effects, counts.kept) * tensor_share
+    kinds = with_rates(counts.kinds)
+    left = kinds - np.einsum("kmd,mbd->kbd", effects, counts.kept) * tensor_share
     variance = _variance(left)
     if jumps is not None:
-        variance = np.where(jumps, np.maximum(variance, _variance(counts.kinds)), variance)
+        variance = np.where(jumps, np.maximum(variance, _variance(kinds)), variance)
     alone = kept * (1 - kept) / max(1, counts.entries)
     found = _variance(counts.kept) / np.where(alone > 0, alone, 1.0)
     freedom = _freedom(counts)
     # Where few blocks hold what matters, thresholds move too far for their effect to be taken out.
     entire = short | (freedom < np.minimum(FEW_BLOCKS, 0.7 * (counts.blocks - 1)))
-    surprise, looked = _surprise(np.where(entire, counts.kinds, left), shares, counts.entries / counts.blocks)
+    single = wholes * shares * (1 - shares)  # the variance of one entry
+    left = np.where(entire, kinds, left)
+    surprise, looked = _surprise(left, counts.kinds, single, counts.entries / counts.blocks)
     return Observed(
         entries=counts.entries,
         blocks=counts.blocks,
         unread=unread,
         shares=shares,
+        wholes=wholes,
         kept=kept,
-        effects=counts.effects,
+        effects=effects,
         variance=variance * unread,
         freedom=freedom,
         clustering=np.asarray(np.where(alone > 0, found, 1.0).max(axis=0)),
@@ -151,7 +170,7 @@ class Unseen:
     tensors are like that, the blocks of some of them fall on such rows.
 
     Args:
-        variance: float64 [3, densities], of one block in a tensor whose other blocks look alike.
+        variance: float64 [5, densities], of one block in a tensor whose other blocks look alike.
         share: the share of blocks unlike any that was read that may exist, 95 times in 100.
     """
 
@@ -167,7 +186,7 @@ def unseen(observed: Sequence[Observed]) -> Unseen:
 
 
 def intervals(observed: Observed, missed: Unseen, elsewhere: KeptSpread, voters: int) -> tuple[Array, Array]:
-    """(low, high) 95 % bounds of the shares touched, contested and in conflict: float64 [3, densities] each.
+    """(low, high) 95 % bounds of the shares of `Observed`: float64 [5, densities] each.
 
     Args:
         observed: the tensor's own sample.
@@ -179,6 +198,8 @@ def intervals(observed: Observed, missed: Unseen, elsewhere: KeptSpread, voters:
         Satterthwaite 1946; independent errors in quadrature, each side by itself, as Zou and Donner 2008.
     """
     shares, own = observed.shares, observed.variance
+    known = observed.wholes > 0
+    scale = 1 / np.where(known, observed.wholes, 1.0)
     other = np.einsum("kmd,dmn,knd->kd", observed.effects, elsewhere.covariance, observed.effects)
     other = np.maximum(other, 0)
     variance = own + other
@@ -186,12 +207,14 @@ def intervals(observed: Observed, missed: Unseen, elsewhere: KeptSpread, voters:
     shed = own**2 / observed.freedom + other**2 * elsewhere.weight / trace**2
     freedom = np.where(shed > 0, variance**2 / np.where(shed > 0, shed, 1.0), np.inf)
     critical = WIDER * student(freedom)
-    low, high = _bounds(observed, shares, variance, critical)
+    entries = np.maximum(observed.entries * observed.wholes, 1.0)
+    low, high = _bounds(observed, shares, variance * scale**2, critical, entries)
     if voters > 1:
         # The rarer touched entries that several models keep, the more lopsided is what is known of their number, and
         # with it of the touched, of which they are what is missing to all that is kept.
         several = np.clip((observed.kept.sum(axis=0) - shares[0]) / (voters - 1), 0, 1)
-        few, many = _bounds(observed, several[None], variance[:1] / (voters - 1) ** 2, critical[:1])
+        by_several = variance[:1] / (voters - 1) ** 2
+        few, many = _bounds(observed, several[None], by_several, critical[:1], entries[:1])
         low[0] = np.minimum(low[0], shares[0] - (many[0] - several) * (voters - 1))
         high[0] = np.maximum(high[0], shares[0] + (several - few[0]) * (voters - 1))
     hidden = (
@@ -199,30 +222,50 @@ def intervals(observed: Observed, missed: Unseen, elsewhere: KeptSpread, voters:
         * student(np.array(observed.blocks - 1.0))
         * np.sqrt(missed.variance * (observed.unread / observed.blocks))
     )
-    odd = missed.share * observed.unread
+    odd = missed.share * observed.unread * scale
+    hidden = hidden * scale
     low = shares - np.hypot(np.maximum(shares - low, hidden), odd * shares)
     high = shares + np.hypot(np.maximum(high - shares, hidden), odd * (1 - shares))
+    if observed.unread:
+        low, high = np.where(known, low, 0), np.where(known, high, 1)
     if voters < 2:  # then nothing is contested
         low[1:] = high[1:] = 0
     return np.maximum(low, 0), np.minimum(high, 1)
 
 
-def _bounds(observed: Observed, shares: Array, variance: Array, critical: Array) -> tuple[Array, Array]:
+def rates(shares: Array) -> Array:
+    """In conflict of touched and of contested, float64 [2, …], of [3, …]; 0 where there is none."""
+    return np.asarray(shares[2] / np.where(shares[:2] > 0, shares[:2], 1.0))
+
+
+def _bounds(
+    observed: Observed, shares: Array, variance: Array, critical: Array, entries: Array
+) -> tuple[Array, Array]:
     if observed.unread == 0:  # all entries are known: only the thresholds of a larger scope are not
         reach = critical * np.sqrt(variance)
         return np.maximum(shares - reach, 0), np.minimum(shares + reach, 1)
-    worth = effective(shares, variance, observed.entries / observed.unread, observed.clustering)
+    worth = effective(shares, variance, entries / observed.unread, observed.clustering)
     return share_interval(shares, worth, critical)
 
 
-def _surprise(left: Array, shares: Array, length: float) -> tuple[Array, Array]:
-    """See `Observed`; of the blocks' values [3, blocks, densities], `length` entries each."""
+def _surprise(left: Array, kinds: Array, single: Array, length: float) -> tuple[Array, Array]:
+    """See `Observed`.
+
+    Args:
+        left: float64 [5, blocks, densities], the blocks' values.
+        kinds: see `BlockCounts`.
+        single: float64 [5, densities], the variance of one entry.
+        length: entries in each block.
+    """
     blocks = left.shape[1]
     total, squares = left.sum(axis=1, keepdims=True), (left**2).sum(axis=1, keepdims=True)
     others = (total - left) / (blocks - 1)
-    distance = (left - others) ** 2 * ((blocks - 1) / blocks)
+    # From a rate of which the block had no part: one that holds most of the whole has made the rate its own.
+    elsewhere = rates(kinds.sum(axis=1, keepdims=True) - kinds)
+    distance = np.concatenate([(left - others)[:3], kinds[2] - elsewhere * kinds[:2]])
+    distance = distance**2 * ((blocks - 1) / blocks)
     spread = np.maximum(squares - left**2 - (blocks - 1) * others**2, 0) / max(1, blocks - 2)
-    alone = np.maximum(shares * (1 - shares), 1 / length)[:, None, :] / length
+    alone = np.maximum(single, 1 / length)[:, None, :] / length
     weight = 1 / np.sqrt(np.maximum(1.0, spread / alone))
     return (weight * distance).sum(axis=1), weight.sum(axis=1)
 

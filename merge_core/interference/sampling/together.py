@@ -153,8 +153,20 @@ def _norm(plan: MergePlan, whole: Whole, m: int) -> ModelNorm:
     if norm > 0:
         slopes[m, m] = 1 / (2 * norm)
     _, low, high = _bounded(norm, whole.reach(by_product=slopes), 0, math.inf)
+    relative: tuple[float | None, float | None, float | None] = (None, None, None)
+    if base > 0:
+        value = norm / math.sqrt(base)
+        slopes = slopes / math.sqrt(base)
+        slopes[-1, -1] -= value / (2 * base)
+        relative = _bounded(value, whole.reach(by_product=slopes), 0, math.inf)
     return ModelNorm(
-        plan.names[m], norm, norm / math.sqrt(base) if base > 0 else None, norm_low=low, norm_high=high
+        plan.names[m],
+        norm,
+        relative[0],
+        norm_low=low,
+        norm_high=high,
+        relative_low=relative[1],
+        relative_high=relative[2],
     )
 
 
