@@ -17,7 +17,7 @@ from components.interference.inspecting import MapState
 from components.tuning import tuner
 from components.tuning.editing import Draft
 from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
-from merge_core.interference.elections import ElectionTally
+from merge_core.interference.report import TensorElections
 from merge_core.network.layers import locate
 from merge_core.recipe import read_recipe
 
@@ -77,9 +77,6 @@ def _by_model(tau: Any, rank: Any) -> dict[str, Any]:
     """What a tensor's report says of single models."""
     vectors = tau.astype(np.float32)
     models = len(vectors)
-    tally = ElectionTally(models)
-    level = np.ceil(rank * 100 - 1e-9).astype(np.uint8) - 1
-    tally.add(level, vectors, np.ones(models, np.float32))
     pairs = [(a, b) for a in range(models) for b in range(a + 1, models)]
     return {
         "energy": tuple(float((v.astype(float) ** 2).sum()) for v in vectors),
@@ -87,8 +84,35 @@ def _by_model(tau: Any, rank: Any) -> dict[str, Any]:
         "inner": tuple(float((vectors[a] * vectors[b]).sum()) for a, b in pairs),
         "same": tuple(int((vectors[a] * vectors[b] > 0).sum()) for a, b in pairs),
         "both": tuple(vectors.shape[1] for _ in pairs),
-        "elections": tally.told(range(models)),
+        "elections": _elections(vectors, rank),
     }
+
+
+def _elections(tau: Any, rank: Any) -> TensorElections:
+    """Who survives and who is outvoted at every fifth density, by its definition."""
+    size = np.abs(tau)
+    kept = [np.where(rank <= share, tau, 0) for share in np.arange(5, 101, 5) / 100 + 1e-9]
+
+    def outvoted(votes: Any) -> Any:
+        lost = [np.where(k * np.where(votes(k).sum(0) >= 0, 1, -1) < 0, size, 0).sum(1) for k in kept]
+        return _rows(np.transpose(lost))
+
+    exponents = np.floor(np.log2(size)).astype(int)
+    lowest = int(exponents.min())
+    bins = np.arange(lowest, exponents.max() + 2)
+    return TensorElections(
+        kept=_rows(np.transpose([(k != 0).sum(1) for k in kept])),
+        kept_mass=_rows(np.transpose([np.abs(k).sum(1) for k in kept])),
+        kept_energy=_rows(np.transpose([(k**2).sum(1) for k in kept])),
+        outvoted_by_mass=outvoted(lambda k: k),
+        outvoted_by_count=outvoted(np.sign),
+        lowest=lowest,
+        magnitudes=_rows(np.array([np.histogram(e, bins)[0] for e in exponents])),
+    )
+
+
+def _rows(values: Any) -> tuple[tuple[Any, ...], ...]:
+    return tuple(tuple(row) for row in values.tolist())
 
 
 def sampled_from(report: InterferenceReport) -> InterferenceReport:
