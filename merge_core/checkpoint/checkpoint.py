@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from merge_core.checkpoint.safetensors import TensorSpec
+from merge_core.checkpoint.weight_file import Stamp
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -75,6 +76,7 @@ class Checkpoint:
             each file that counts.
         gated: on the Hub, its files are open only to accounts that its owner has let in.
         contents: what tells a file's content apart, by its name, where that is known without reading it.
+        stamps: of each weight file on this machine by its name, from when its header was read.
         sizes: bytes of each file, by its name, where `contents` are known.
         adapted: for a model with an adapter applied; `specs` and `root` are then its base's, but for tensors that the
             adapter replaces.
@@ -91,6 +93,7 @@ class Checkpoint:
     identity: str
     gated: bool = field(default=False, compare=False)
     contents: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    stamps: Mapping[str, Stamp] = field(default_factory=dict, compare=False, repr=False)
     sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     adapted: Adapted | None = None
     fetch_start: Callable[[str, int], bytes | None] | None = field(default=None, compare=False, repr=False)

@@ -23,6 +23,7 @@ from merge_core.checkpoint.files import (
     weight_files,
 )
 from merge_core.checkpoint.safetensors import LENGTH_BYTES, TensorSpec, header_length, parse_header
+from merge_core.checkpoint.weight_file import Stamp
 from merge_core.errors import UserError
 
 
@@ -64,7 +65,8 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
         if file not in names:
             raise missing_shard(ref, file)
     _require_inside(root, files, ref)
-    specs = assemble(ref, (_read_header(root, file, ref) for file in files), weight_map)
+    headers = {file: _read_header(root, file, ref) for file in files}
+    specs = assemble(ref, (found for found, _ in headers.values()), weight_map)
     config = read_object(_read(root / settings, ref), f"{ref}: {settings}") if settings in names else {}
     return Checkpoint(
         ref=ref,
@@ -73,6 +75,7 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
         specs=specs,
         files=companions,
         config=config,
+        stamps={file: stamp for file, (_, stamp) in headers.items()},
         identity=commit or _identity(root, [*files, *([settings] if settings in names else [])]),
     )
 
@@ -90,16 +93,16 @@ def _read(path: Path, ref: str) -> bytes:
         ) from None
 
 
-def _read_header(root: Path, file: str, ref: str) -> list[TensorSpec]:
+def _read_header(root: Path, file: str, ref: str) -> tuple[list[TensorSpec], Stamp]:
     try:
         with (root / file).open("rb") as opened:
-            size = os.fstat(opened.fileno()).st_size
+            stamp = Stamp.of(opened.fileno())
             head = opened.read(LENGTH_BYTES)
-            head += opened.read(header_length(head, size, f"{ref}: {file}") - LENGTH_BYTES)
+            head += opened.read(header_length(head, stamp.size, f"{ref}: {file}") - LENGTH_BYTES)
     except OSError as error:
         raise UserError(f"{ref}: {file} cannot be read: {error.strerror}.", "Make it readable.") from None
     try:
-        return parse_header(head, size, file)[0]
+        return parse_header(head, stamp.size, file)[0], stamp
     except UserError as error:
         raise UserError(f"{ref}: {error.message}", error.hint) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,23 @@ STORED_AS: dict[str, np.dtype[Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """What the file system says of a file's content: differs after every write, even one of equal size and age."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> Stamp:
+        """The stamp of an open file."""
+        found = os.fstat(descriptor)
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 class WeightFile:
     """One weight file, open for reading.
 
@@ -27,15 +45,16 @@ class WeightFile:
     a file that is cut short meanwhile is an error where a map would end the process.
 
     Args:
-        path: the file; its size must still be what its header was checked against.
-        size: that size in bytes.
+        path: the file.
+        stamp: from when its header was read.
 
     Raises:
-        UserError: the file is gone, or its size changed.
+        UserError: the file is gone, or was written to since.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, stamp: Stamp) -> None:
         self._path = path
+        self._stamp = stamp
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed with this object
         except OSError as error:
@@ -43,9 +62,7 @@ class WeightFile:
                 f"{path.name} can no longer be read: {error.strerror}.", "Start again once it is back."
             ) from None
         self._descriptor = self._file.fileno()
-        self._opened = os.fstat(self._descriptor)
-        if self._opened.st_size < size:
-            raise self._changed()
+        self.require_unchanged()
 
     def read_into(self, room: memoryview, offset: int) -> None:
         """Fill `room`, bytes, with what lies from byte `offset` on.
@@ -71,9 +88,8 @@ class WeightFile:
         return found
 
     def require_unchanged(self) -> None:
-        """Raise a UserError if the file was written to since it was opened."""
-        now = os.fstat(self._descriptor)
-        if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
+        """Raise a UserError if the file was written to since its header was read."""
+        if Stamp.of(self._descriptor) != self._stamp:
             raise self._changed()
 
     def _changed(self) -> UserError:

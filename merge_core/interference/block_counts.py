@@ -23,6 +23,7 @@ from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.streaming.budget import divide
+from merge_core.streaming.inputs import Inputs
 from merge_core.streaming.pieces import CHUNK, PIECE, Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores
 from merge_core.streaming.vectors import VectorReader
@@ -195,7 +196,8 @@ class _Walk:
         self.cut = cut_of(plan, number)
         self._progress, self._cancelled = progress, cancelled
         budget = divide(memory, threads, len(plan.models) + 1)
-        self._reader = VectorReader(plan, budget)
+        self._inputs = Inputs(plan)
+        self._reader = VectorReader(plan, budget, self._inputs)
         self._known = KnownThresholds(known, plan)
         self._pool = Pool(budget.threads, self._tell)
         self._parts = _parts(number, self._tensor, budget.threads)
@@ -232,6 +234,7 @@ class _Walk:
             return onsets, kept
 
         found = self._each(count, self._parts)
+        self._inputs.require_unchanged()
         return sum(onsets for onsets, _ in found), sum(kept for _, kept in found)
 
     def _tables(self, rule: TrimRule) -> LevelTables:
@@ -246,6 +249,7 @@ class _Walk:
             tables = measure_levels(rule, self._reader, scope, self._each)
             for m, thresholds in enumerate(tables.thresholds):
                 self._known.add(m, place, thresholds)
+            self._inputs.require_unchanged()
             self._known.save()
             self._done = 2 * entries  # few need the second pass
         return tables

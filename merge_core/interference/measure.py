@@ -26,6 +26,7 @@ from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallba
 from merge_core.recipe import Recipe
 from merge_core.streaming.budget import Budget, divide
 from merge_core.streaming.counters import BEFORE_FOLDING
+from merge_core.streaming.inputs import Inputs
 from merge_core.streaming.pieces import pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
@@ -80,13 +81,14 @@ def inspect(
         elections: find out as well who is outvoted, see `TensorElections`. Takes several times as long.
 
     Raises:
-        UserError: an input is damaged or holds values that are not finite.
+        UserError: an input is damaged, is written to meanwhile, or holds values that are not finite.
         Cancelled: `cancelled` answered true.
     """
     budget = divide(memory, threads or cores(), len(plan.models) + 1)
     walk = _Walk(plan, progress, cancelled, budget, known, elections)
     try:
         tallies = walk.run()
+        walk.inputs.require_unchanged()
         walk.known.save()
     finally:
         walk.pool.close()
@@ -110,7 +112,8 @@ class _Walk:
         self._cancelled = cancelled
         self._elections = elections
         self._started = time.monotonic()
-        self._reader = VectorReader(plan, budget)
+        self.inputs = Inputs(plan)
+        self._reader = VectorReader(plan, budget, self.inputs)
         self.known = KnownThresholds(known, plan)
         self.pool = Pool(budget.threads, self._tell)
         self.tensors = [(i, t) for i, t in enumerate(plan.tensors) if t.settings is not None]

@@ -142,8 +142,7 @@ class Inputs:
             assert self._spool is not None
             read = self._read.get((holder.identity, spec.file), ())
             return RemoteFile(holder, spec.file, read, self._spool)
-        last = max(s.offset + s.nbytes for s in holder.specs.values() if s.file == spec.file)
-        return WeightFile(holder.path(spec), last)
+        return WeightFile(holder.path(spec), holder.stamps[spec.file])
 
     def _merged(self) -> Mapping[tuple[str, str], list[TensorSpec]]:
         """Of every file on the Hub, the tensors that are merged."""
