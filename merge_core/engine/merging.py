@@ -37,6 +37,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 MEMORY = 1 << 30  # bytes that a merge may use unless it is told otherwise
 LOOK_AHEAD = 64  # tensors, while they are fetched from the Hub
+QUIET = 5.0  # seconds of waiting for the Hub after which that is mentioned
 
 
 def merge(
@@ -67,6 +68,7 @@ def merge(
     Raises:
         UserError: an input is damaged or holds values that are not finite, a result does not fit the output dtype, the
             folder is occupied, or the disk is full. Nothing is left behind.
+        TryAgain: the Hub, from which weights are read, is out of reach. What is finished is left for the next run.
         Cancelled: `cancelled` answered true. Nothing is left behind.
     """
     started = time.monotonic()
@@ -302,7 +304,8 @@ class _Work:
             return
         self._told = now
         eta = seconds_left(self.finished - self._at_start, self.total - self._at_start, now - self._started)
-        self._progress(Progress(self.finished, self.total, self._message, eta))
+        message = "waiting for the Hub" if self._inputs.waited > QUIET else self._message
+        self._progress(Progress(self.finished, self.total, message, eta))
 
 
 def _reader(plan: MergePlan, inputs: Inputs, budget: Budget, device: str) -> VectorReader:

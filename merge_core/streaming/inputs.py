@@ -58,6 +58,11 @@ class Inputs:
         return self._spool.fetched if self._spool is not None else 0
 
     @property
+    def waited(self) -> float:
+        """Seconds that the work has waited for the Hub by now."""
+        return self._spool.waited if self._spool is not None else 0.0
+
+    @property
     def held(self) -> bool:
         """Whether what is worked on is here, to be read as often as one likes."""
         return self._held

@@ -80,10 +80,14 @@ class Spool:
     Args:
         room: bytes that the parts here may take at once; one part more where a reader waits for it.
         cancelled: asked while a reader waits.
+
+    Attributes:
+        waited: seconds that a reader has waited by now.
     """
 
     def __init__(self, room: int, cancelled: CancelCheck) -> None:
         self.room = room
+        self.waited = 0.0
         self._cancelled = cancelled
         self._change = threading.Condition()
         self._expected = _Expected()
@@ -168,6 +172,7 @@ class Spool:
 
     def _wait(self, part: Part) -> _Slot:
         """A part's memory once its bytes are there."""
+        begun = time.monotonic()
         with self._change:
             while True:
                 if self._failure is not None:
@@ -176,10 +181,12 @@ class Spool:
                     raise Cancelled
                 slot = self._slots.get(part)
                 if slot is not None and slot.ready:
+                    self.waited = 0.0
                     return slot
                 if slot is None:
                     self._bring_forward(part)
                 self._change.wait(POLL)
+                self.waited = time.monotonic() - begun
 
     def _bring_forward(self, part: Part) -> None:
         """Have a part fetched next, whether or not there is room: somebody waits for it."""

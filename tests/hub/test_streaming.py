@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from merge_core.engine import merge
@@ -16,6 +17,7 @@ from merge_core.hub import HubClient
 from merge_core.plan import make_plan
 from merge_core.prepare import open_all, prepare
 from merge_core.recipe import Recipe, read_recipe
+from merge_core.streaming import accelerator
 from tests.checkpoints import write_model
 from tests.core.test_lora import BASE, factors, write_adapter
 from tests.hub.family import NAMES, SHAPES, contents, cut_small, put_on, recipe, weights_of
@@ -158,3 +160,18 @@ def test_what_an_earlier_merge_learned_costs_no_further_reading(
     second = merge(plan, tmp_path / "second", known=tmp_path / "known")
     assert second.streamed == first.streamed
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+@pytest.mark.parametrize("room", [1 << 24, 400_000])
+def test_another_device_reads_the_hub_as_well(
+    hub: LocalHub, client: HubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(traffic_module, "left_of", lambda *_: room)
+    monkeypatch.setattr(accelerator, "CHUNK", 1 << 14)
+    if not torch.cuda.is_available():  # the processor stands in for it: the code is the same
+        monkeypatch.setattr(accelerator, "torch_device", lambda name: torch.device("cpu"))
+    put_on(hub, tmp_path / "models")
+    asked = recipe(density=0.3)
+    merge(prepare(asked, client, stream=True), tmp_path / "streamed", device="cuda")
+    merge(prepare(asked, client), tmp_path / "whole", device="cuda")
+    assert contents(tmp_path / "streamed") == contents(tmp_path / "whole")

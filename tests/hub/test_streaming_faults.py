@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from merge_core.engine import merge
+from merge_core.engine import merge, merging
 from merge_core.errors import TryAgain, UserError
 from merge_core.hub import HubClient, ranges
 from merge_core.hub.session import Patience
@@ -158,6 +158,22 @@ def test_hub_out_of_reach_from_the_start_leaves_nothing(
     monkeypatch.setattr(ranges, "PATIENT", Patience(2, 0.01, 1.0))
     hub.fail("safetensors|storage", status=503, times=float("inf"))
     assert "goes on" not in str(refusal(client, tmp_path))
+
+
+def test_progress_says_that_the_hub_keeps_the_merge_waiting(
+    hub: LocalHub,
+    client: HubClient,
+    tmp_path: Path,
+    expected: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(merging, "QUIET", 0.3)
+    hub.fail(WEIGHTS, delay=1.5, times=8)
+    said: list[str] = []
+    plan = prepare(recipe(density=0.3), client, stream=True)
+    merge(plan, tmp_path / "out", progress=lambda told: said.append(told.message))
+    assert "waiting for the Hub" in said
+    assert said[-1] != "waiting for the Hub"
 
 
 @pytest.mark.parametrize("trouble", ["silence", "a request to wait", "a body without end"])

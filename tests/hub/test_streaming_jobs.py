@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.engine import merge
 from merge_core.errors import UserError
-from merge_core.hub import HubClient
+from merge_core.hub import HubClient, ranges
+from merge_core.hub.session import Patience
 from merge_core.jobs import Job, JobStore
 from merge_core.jobs.worker import attend
 from merge_core.prepare import prepare
@@ -53,10 +55,15 @@ def workspace(tmp_path: Path) -> Workspace:
 def run(hub: LocalHub, workspace: Workspace, who: Visitor, asked: Recipe, **options: object) -> Job:
     """What becomes of a merge that a visitor asks for; the Hub then remembers what the worker asked of it."""
     job = who.submit(workspace, "merge", "me", asked, options)
+    return work(workspace, job, hub.forget)
+
+
+def work(workspace: Workspace, job: Job, begins: Callable[[], None] = lambda: None) -> Job:
+    """What the worker makes of a job."""
     deadline = time.monotonic() + 30
     while (claimed := workspace.store.claim("worker")) is None:  # small files may be fetched here first
         assert time.monotonic() < deadline
-    hub.forget()
+    begins()
     attend(workspace.store, claimed, "worker")
     found = workspace.store.get(job.id, "me")
     assert found is not None
@@ -132,6 +139,25 @@ def test_merge_is_measured_and_its_parents_are_not(
     job = run(hub, workspace, Visitor(client, ""), read_recipe(text), probes=[str(probe)], stream=True)
     assert (job.state, job.error) == ("done", None)
     assert [score["role"] for score in (job.result or {})["scores"]] == ["merge"]
+
+
+def test_run_that_lost_the_hub_goes_on_when_it_is_asked_for_again(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "PATIENT", Patience(2, 0.01, 1.0))
+    put_on(hub, tmp_path / "models")
+    last = hub.repo("acme/base").head.files["model-00002-of-00002.safetensors"].sha256
+    who = Visitor(client, "")
+    job = who.submit(workspace, "merge", "me", recipe(density=0.3), {"stream": True})
+    hub.fail(f"storage/{last}", status=503)
+    failed = work(workspace, job)
+    assert failed.state == "failed"
+    assert failed.error is not None
+    assert failed.error.endswith("The same merge then goes on where it stopped.")
+    hub.forget()
+    done = work(workspace, who.again(workspace, failed))
+    assert (done.state, done.error) == ("done", None)
+    assert 0 < (done.result or {})["streamed"] < sum(weights_of(hub, *NAMES).values())
 
 
 class TestOnASpace:
