@@ -68,7 +68,7 @@ def merge(arguments: Arguments) -> None:
     print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
     if made.streamed:
         checked, read = made.checked
-        others = "" if checked == read else "; the others were not read from start to end, and not compared"
+        others = "" if checked == read else "; the others could not be compared with theirs"
         print(
             f"read {size(made.streamed)} from the Hub: {checked} of {read} files match the hashes it lists{others}"
         )

@@ -79,6 +79,14 @@ def test_what_does_not_fit_the_memory_together_is_read_again_and_gives_the_same_
     assert made.checked == (len(files), len(files))
 
 
+def test_memory_for_not_even_one_request_is_enough(
+    hub: LocalHub, client: HubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic_module, "left_of", lambda *_: 1)
+    put_on(hub, tmp_path / "models")
+    merge_both_ways(client, tmp_path, recipe(density=0.3))
+
+
 @pytest.mark.parametrize("threads", [1, 5])
 def test_threads_and_memory_change_no_byte(
     hub: LocalHub, client: HubClient, tmp_path: Path, threads: int
