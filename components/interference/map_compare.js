@@ -132,7 +132,7 @@ function makeCompare(root) {
       const side = node("div", "tb-map-other");
       const copy = root.querySelector(".tb-map-drawn").cloneNode(true);
       copy.setAttribute("aria-hidden", "true");
-      copy.querySelectorAll(".tb-map-grid, .tb-map-chosen, .tb-map-outlines, .tb-map-corners, defs").forEach((one) => one.remove());
+      copy.querySelectorAll(".tb-map-grid, .tb-map-chosen, .tb-map-outlines, .tb-map-corners").forEach((one) => one.remove());
       side.append(copy);
       place.append(side);
       other = { side, picture: makePicture(side, () => {}) };

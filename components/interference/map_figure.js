@@ -3,7 +3,7 @@
 
 const FIGURE = { width: 1100, pad: 28, between: 36, size: 12.5, line: 19 };
 
-// Marks: { rect: [x, y, width, height], fill } · { path, fill | stroke, wide } · { text, x, y, size, fill, anchor, bold, turn };
+// Marks: { rect: [x, y, width, height], fill } · { path, fill | stroke, wide, opacity } · { text, x, y, size, fill, anchor, bold, turn };
 // `turn` in degrees about (x, y). Texts stand on their baseline.
 function makeSheet(style) {
   const colour = (name) => style.getPropertyValue(`--tb-${name}`).trim();
@@ -54,7 +54,7 @@ function makeSheet(style) {
 }
 
 // Slanted lines over one cell, as the page hatches it.
-function slants({ x, y, width, height }, apart = 6) {
+function slants({ x, y, width, height }, apart = 8.5) {
   let d = "";
   for (let start = apart / 2; start < width + height; start += apart) {
     const [from, to] = [Math.max(0, start - height), Math.min(start, width)];
@@ -64,7 +64,7 @@ function slants({ x, y, width, height }, apart = 6) {
 }
 
 // One picture of the map at (x, y); the height that it takes. `corners`: cells with settings of their own.
-function sketch(sheet, { map, mode, values, range, stops }, x, y, width, corners) {
+function sketch(sheet, { map, mode, values, range, stops, poor }, x, y, width, corners) {
   const { colour } = sheet;
   const shade = shaded(stops, range);
   const geometry = geometryOf(map, width, sheet.font(FIGURE.size));
@@ -133,8 +133,8 @@ function sketch(sheet, { map, mode, values, range, stops }, x, y, width, corners
   }
   strip("after");
   let hatching = "";
-  for (const number of poorlyKnown(values, range)) hatching += slants(boxes.get(number));
-  sheet.path(hatching, { stroke: colour("hatch"), wide: 2.5 });
+  for (const number of poor) hatching += slants(boxes.get(number));
+  sheet.path(hatching, { stroke: colour("hatch"), wide: 2.5, opacity: 0.72 });
   let marked = "";
   for (const number of corners) marked += cornerOf(boxes.get(number));
   sheet.path(marked, { fill: colour("ink"), stroke: colour("panel"), wide: 1.5 });
@@ -219,11 +219,11 @@ function svgOf({ width, height, marks, family, ground }) {
   root.setAttribute("height", height);
   root.setAttribute("font-family", family);
   add("rect", { width, height, fill: ground });
-  for (const { rect, path, text, fill, stroke, wide, x, y, size, anchor, bold, turn } of marks) {
+  for (const { rect, path, text, fill, stroke, wide, opacity, x, y, size, anchor, bold, turn } of marks) {
     if (rect) {
       const [left, top, across, down] = rect.map((value) => Number(value.toFixed(2)));
       add("rect", { x: left, y: top, width: across, height: down, fill });
-    } else if (path) add("path", { d: path, fill: fill ?? "none", stroke, "stroke-width": wide });
+    } else if (path) add("path", { d: path, fill: fill ?? "none", stroke, "stroke-width": wide, opacity });
     else {
       const turned = turn && `rotate(${turn} ${x.toFixed(1)} ${y.toFixed(1)})`;
       const at = { x: x.toFixed(1), y: y.toFixed(1), "font-size": size, "font-weight": bold ? 700 : undefined };
@@ -241,7 +241,8 @@ function pngOf({ width, height, marks, family, ground }, scale = 2) {
   pen.scale(scale, scale);
   pen.fillStyle = ground;
   pen.fillRect(0, 0, width, height);
-  for (const { rect, path, text, fill, stroke, wide, x, y, size, anchor, bold, turn } of marks) {
+  for (const { rect, path, text, fill, stroke, wide, opacity = 1, x, y, size, anchor, bold, turn } of marks) {
+    pen.globalAlpha = opacity;
     pen.fillStyle = fill;
     if (rect) pen.fillRect(...rect);
     else if (path) {

@@ -95,6 +95,19 @@ const LETTER = 11; // pixels
 const fitsLetter = (width, height) => width >= 16 && height >= 15;
 const letterIn = (map, mode, value) => (MEASURES[mode].models ? map.models[Math.floor(value)].letter : "");
 
+// Slanted lines that a cell is filled with over its colour.
+function hatchingOf(pen, colour, scale) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = Math.round(6 * scale);
+  const ink = tile.getContext("2d");
+  ink.globalAlpha = 0.72;
+  ink.fillStyle = colour;
+  ink.fillRect(0, 0, 2.5 * scale, tile.height);
+  const pattern = pen.createPattern(tile, "repeat");
+  pattern.setTransform(new DOMMatrix().rotate(45));
+  return pattern;
+}
+
 function makePicture(root, legend) {
   const part = (name) => root.querySelector(`.tb-map-${name}`);
   const [drawnArea, columnsRow, rowsColumn, plot] = ["drawn", "columns", "rows", "plot"].map(part);
@@ -212,31 +225,23 @@ function makePicture(root, legend) {
     if (!picture.geometry) return;
     const stops = stopsOf(mode, map);
     const shade = shaded(stops, range);
-    plot.shown = { map, mode, values, range, stops }; // what an export holds too
+    const poor = new Set(poorlyKnown(values, range));
+    plot.shown = { map, mode, values, range, stops, poor }; // what an export holds too
     legend(mode, range, stops, values.cells);
     for (const [cell, block] of picture.blocks) {
       const value = values.cells[cell];
       block.dataset.empty = value === null;
-      block.style.background = value === null ? "" : shade(value);
+      block.dataset.hatched = poor.has(cell);
+      block.style.backgroundColor = value === null ? "" : shade(value);
       const letter = value === null ? "" : letterIn(map, mode, value);
       if (block.textContent !== letter) block.textContent = letter;
       block.style.color = letter && legible(shade(value));
     }
     drawMeans(values, range, mode);
-    hatch(values, range);
-    drawCells(map, mode, values, shade);
-  };
-
-  function hatch(values, range) {
-    let d = "";
-    for (const number of poorlyKnown(values, range)) {
-      const { x, y, width, height } = picture.boxOf(number);
-      d += `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}Z`;
-    }
-    part("hatched").setAttribute("d", d);
+    drawCells(plot.shown, shade);
     const key = part("hatch-key");
-    if (key) key.hidden = d === "";
-  }
+    if (key) key.hidden = !poor.size;
+  };
 
   function drawMeans(values, range, mode) {
     const { rowHeight } = picture.geometry;
@@ -256,7 +261,7 @@ function makePicture(root, legend) {
   }
 
   // In whole pixels of the screen, so that no edge is blurred.
-  function drawCells(map, mode, values, shade) {
+  function drawCells({ map, mode, values, poor }, shade) {
     const { columns, rows, columnWidth, rowHeight, gap, plotWidth, plotHeight } = picture.geometry;
     const scale = devicePixelRatio;
     const [width, height] = [plotWidth, plotHeight].map((size) => Math.round(size * scale));
@@ -267,6 +272,7 @@ function makePicture(root, legend) {
     if (!rows) return;
     const lettered = MEASURES[mode].models && fitsLetter(columnWidth, rowHeight);
     pen.font = `700 ${LETTER * scale}px ${getComputedStyle(root).getPropertyValue("--tb-font")}`;
+    const hatching = hatchingOf(pen, getComputedStyle(root).getPropertyValue("--tb-hatch"), scale);
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const edge = (place, size, most) => Math.min(Math.round(place * size * scale), most);
@@ -280,6 +286,10 @@ function makePicture(root, legend) {
         const [left, right] = [edge(column, columnWidth, width), edge(column + 1, columnWidth, width) - between];
         pen.fillStyle = shade(value);
         pen.fillRect(left, top, right - left, bottom - top);
+        if (poor.has(cell)) {
+          pen.fillStyle = hatching;
+          pen.fillRect(left, top, right - left, bottom - top);
+        }
         if (!lettered) continue;
         pen.fillStyle = legible(shade(value));
         pen.fillText(letterIn(map, mode, value), (left + right) / 2, (top + bottom) / 2);

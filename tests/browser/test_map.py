@@ -287,8 +287,9 @@ def test_svg_of_a_sample_hatches_what_the_screen_hatches_and_says_that_it_is_one
     page.goto(address)
     page.wait_for_selector(".tb-map[data-drawn=true] .tb-map-plot")
     page.wait_for_function("window.tiebreakMap.state.tuning === 'ties'")
-    hatched = page.locator(".tb-map-hatched").get_attribute("d").count("Z")
+    hatched = page.evaluate("document.querySelector('.tb-map-plot').shown.poor.size")
     assert hatched > 0
+    expect(page.locator(".tb-map-strip i[data-hatched=true]").first).to_be_visible()
     picture = saved_svg(page)
     assert "sampled: 10.0 % of the weights read" in words(picture)
     assert told(page, ".tb-map-hatch-key") in words(picture)
