@@ -122,7 +122,10 @@ function receive() {
   alert.hidden = !is("problem");
   alert.querySelector("b").textContent = value.message ?? "";
   alert.querySelector("span").textContent = value.hint ?? "";
-  work.hidden = !is("loading");
+  // While more of a sample is read, what is drawn can be looked at.
+  const refining = is("loading") && value.refining;
+  more.textContent = refining ? `Reading more: ${percent(value.fraction)}` : "";
+  work.hidden = !is("loading") || refining;
   if (is("loading")) {
     const bar = work.querySelector("progress");
     bar.value = value.fraction;
@@ -133,14 +136,14 @@ function receive() {
   if (is("empty")) shared.change({ map: null, cell: -1, picked: null, marked: [], kept: null });
   empty.hidden = !is("empty");
   empty.textContent = EMPTY;
-  part("status").hidden = is("map");
-  root.dataset.state = value.state;
+  part("status").hidden = is("map") || refining;
+  root.dataset.state = refining ? "map" : value.state;
   root.dataset.drawn = state.map !== null;
   root.setAttribute("aria-busy", is("loading"));
 }
 
 // What was read of models that are too large to download unasked, and what can be done about it.
-const sampled = part("sampled");
+const [sampled, more] = [part("sampled"), part("more")];
 let budget = 0;
 const showBudget = segments(
   part("budgets"),

@@ -115,7 +115,8 @@ def update(state: MapState) -> Any:
         text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
         return {"state": "map", "payload": text, "budget": state.asked.get("sample_mb"), **offer}
     if state.fraction is not None:
-        return {"state": "loading", "fraction": state.fraction, "message": state.message}
+        refining = {"refining": True} if "seen" in state.asked else {}
+        return {"state": "loading", "fraction": state.fraction, "message": state.message, **refining}
     return {"state": "empty"}
 
 

@@ -96,7 +96,7 @@ function normsOf({ models, norms: found }) {
       cell("th", "tb-row-name", together(model)),
       cell("td", "tb-pairs-bar-cell", bar),
       ranged(size(norm), range, (low, high) => `${size(low)}–${size(high)}`),
-      ranged(relative === null ? "–" : finely(relative), beside, (low, high) => `${finely(low)} to ${finely(high)}`),
+      ranged(relative === null ? "–" : finely(relative), beside, (low, high) => `${finely(low).replace(/\D+$/, "")}–${finely(high)}`),
     );
   });
 }

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from components.interference import inspecting
+from components.interference import conflict_map, inspecting
 from components.tuning.editing import Draft
 from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.hub import HubClient
 from merge_core.jobs import JobStore
+from merge_core.jobs.job import JobProgress
+from merge_core.json_files import write_json
 from merge_core.recipe import read_recipe
+from tests.browser.map_page import made_up_report
 from tests.hub.server import LocalHub
 
 RECIPE = """
@@ -72,3 +75,33 @@ def test_small_models_are_fetched_for_the_map_without_a_question(workspace: Work
     job = workspace.store.get(state.asked["job"], OWNER)
     assert job is not None
     assert dict(job.options) == {"elections": True}  # of so little, everything is counted at once
+
+
+def test_what_a_first_part_of_a_sample_shows_is_drawn_once_while_the_rest_is_read(
+    workspace: Workspace, who: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspecting, "UNASKED", 1000)
+    monkeypatch.setattr(inspecting, "SMALL", 1000)
+    store = workspace.store
+    waiting = inspecting.ask(workspace, Draft.of(read_recipe(RECIPE)), OWNER, {}, who)
+    assert waiting is not None
+    job = store.claim("w")
+    assert job is not None
+    first = made_up_report(["layers.0.q", "layers.0.k"])
+    write_json(store.root / "inspections" / "first.json", first.to_json())
+    store.beat(job.id, "w", JobProgress(0.2, "reading", shown="inspections/first.json"))
+    drawn = inspecting.look(workspace, OWNER, waiting.asked)
+    assert drawn is not None
+    assert drawn.report == first
+    assert drawn.asked["names"] == ("layers.0.q", "layers.0.k")
+    refining = inspecting.look(workspace, OWNER, drawn.asked)
+    assert refining is not None
+    assert refining.report is None
+    assert conflict_map.update(refining)["refining"]
+    last = made_up_report(["layers.0.q", "layers.0.k"], entries=900)
+    write_json(store.root / "inspections" / "last.json", last.to_json())
+    store.finish(job.id, "w", {"report": "inspections/last.json"})
+    done = inspecting.look(workspace, OWNER, refining.asked)
+    assert done is not None
+    assert done.report == last
+    assert done.asked["job"] is None
