@@ -217,7 +217,7 @@ class Reactions:
         event: gr.EventData,
     ) -> tuple[Any, ...]:
         """(cell, closer, timer) once the visitor wants one tensor by heads or rows, or none any more."""
-        owner, tensor = runs.known_owner(owner), str(event.tensor)
+        owner, tensor = runs.known_owner(owner), text(event, "tensor")
         if not tensor:
             inspecting.give_up(self.workspace, owner, closer)
             return {"state": "empty"}, {}, gr.skip()

@@ -150,5 +150,10 @@ function makeCellModels(root) {
     drawn.kept.stem.setAttribute("d", `M${drawn.kept.x(Math.max(share, 0.01))} ${drawn.kept.low}V${drawn.kept.high}`);
   }
 
-  return { draw, follow };
+  // While who is outvoted is counted anew, the columns that tell it are not to be relied on.
+  function renew(recounting) {
+    open.setAttribute("aria-busy", recounting);
+  }
+
+  return { draw, follow, renew };
 }

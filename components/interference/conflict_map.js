@@ -113,6 +113,9 @@ const [alert, work, empty] = [".tb-alert", ".tb-map-work", ".tb-empty"].map((nam
 
 function receive() {
   const value = props.value ?? { state: "empty" };
+  const recounting = value.state === "loading" && Boolean(value.aside);
+  shared.change({ recounting });
+  if (recounting && FAMILIES[state.family].needs !== "elections") return; // what is drawn stays true
   const is = (name) => value.state === name;
   if (is("map") && value.payload) {
     take(readMap(JSON.parse(value.payload)));
@@ -186,10 +189,10 @@ function take(map) {
 
 // What the recipe says of single cells, by their numbers on this map.
 function readOwn(map) {
-  const { density = {}, weight = {}, fixed = "", models = [], election = "mass" } = props.own ? JSON.parse(props.own) : {};
+  const { density = {}, weight = {}, fixed = "", models = [] } = props.own ? JSON.parse(props.own) : {};
   const numbers = new Map(map.cells.map((one, number) => [one.key, number]));
   const numbered = (said) => new Map(Object.entries(said).filter(([key]) => numbers.has(key)).map(([key, value]) => [numbers.get(key), value]));
-  return { density: numbered(density), weight: numbered(weight), fixed, models, election };
+  return { density: numbered(density), weight: numbered(weight), fixed, models };
 }
 
 // Drawing ------------------------------------------------------------------------------------------------------------
@@ -209,7 +212,9 @@ function say(parts) {
   note.hidden = shared.trims();
   note.textContent = note.hidden
     ? ""
-    : `${props.methods[state.tuning] ?? state.tuning} does not trim by size. This is what a trim as in TIES would leave.`;
+    : `${props.methods[state.tuning] ?? state.tuning} does not trim by size. This is what a trim as in TIES would leave${
+        FAMILIES[state.family].needs === "elections" ? ", and its election by mass throw away" : ""
+      }.`;
 }
 
 function drawAll() {

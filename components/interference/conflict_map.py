@@ -11,13 +11,13 @@ import gradio as gr
 
 from components import wording
 from components.event_fields import field, number
-from components.interference.inspecting import SAMPLES, MapState
+from components.interference import map_settings
+from components.interference.inspecting import SAMPLES, Asked, MapState
 from components.interference.map_editing import edit_cells, own_settings
-from components.interference.map_payload import brief_names, map_payload
+from components.interference.map_payload import map_payload
 from components.page import CHANGE, QUICK, Page, complaint, edited
 from components.scripts import script
 from components.tuning import editing
-from components.tuning.editing import shown_weight
 from components.tuning.tuner import Tuner
 from merge_core.interference import InterferenceReport
 from merge_core.methods import METHODS
@@ -107,17 +107,31 @@ def update(state: MapState) -> Any:
         said = complaint(state.problem)
         return {"state": "problem", **said, **offer}
     if state.report is not None:
-        question = state.asked.get("question")
-        settings = _settings(question, state.report)
-        payload = {**map_payload(state.report, _voters(question)), "settings": settings}
-        payload["whole_model"] = "trim within the whole model" in settings
+        payload = _payload(state.asked, state.report)
         # As one string: Gradio clones values piece by piece whenever anything on the page changes.
         text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
         return {"state": "map", "payload": text, "budget": state.asked.get("sample_mb"), **offer}
     if state.fraction is not None:
-        refining = {"refining": True} if "seen" in state.asked else {}
-        return {"state": "loading", "fraction": state.fraction, "message": state.message, **refining}
+        beside = {"refining": True} if "seen" in state.asked else {}
+        beside |= {"aside": True} if state.asked.get("aside") else {}
+        return {"state": "loading", "fraction": state.fraction, "message": state.message, **beside}
     return {"state": "empty"}
+
+
+def _payload(asked: Asked, report: InterferenceReport) -> dict[str, Any]:
+    """What the browser draws, with what the question says of it."""
+    if "question" not in asked:
+        return {**map_payload(report), "settings": [], "whole_model": False}
+    recipe = read_recipe(asked["question"])
+    counted = asked.get("counted", False)
+    weights = map_settings.weights(recipe, [t.name for t in report.tensors]) if counted else None
+    settings = map_settings.in_words(recipe, report)
+    return {
+        **map_payload(report, map_settings.voters(recipe), weights),
+        "settings": settings,
+        "whole_model": "trim within the whole model" in settings,
+        "base": asked.get("base"),
+    }
 
 
 def follow(the_map: ConflictMap, page: Page, tuned: Tuner) -> None:
@@ -158,32 +172,3 @@ def edit(the_map: ConflictMap, page: Page, asked: gr.State) -> None:
 def _trimming() -> list[str]:
     """Methods whose density says how much of the largest is kept, which is what the map shows."""
     return [name for name, method in METHODS.items() if method.trim is not None]
-
-
-def _settings(question: str | None, report: InterferenceReport) -> list[str]:
-    """What decides a map besides density, in words: who votes, and how the trim ranks."""
-    if question is None:
-        return []
-    recipe = read_recipe(question)
-    names = brief_names(report.models)
-    said = {name: shown_weight(recipe, entry) for name, entry in zip(names, recipe.models, strict=False)}
-    voting = [f"−{name}" if weight.value < 0 else name for name, weight in said.items() if weight.value != 0]
-    dialect, scope = (recipe.parameters.get(name) for name in ("dialect", "trim_scope"))
-    return [
-        ", ".join(voting),
-        *(
-            [f"trim within each {scope}" if scope == "tensor" else "trim within the whole model"]
-            if scope
-            else []
-        ),
-        *([f"{dialect} dialect"] if dialect else []),
-    ]
-
-
-def _voters(question: str | None) -> int | None:
-    """How many models of an inspection's recipe have a weight other than zero; None where it says nothing."""
-    if question is None:
-        return None
-    recipe = read_recipe(question)
-    common = recipe.parameters.get("weight", 1.0)
-    return sum(entry.parameters.get("weight", common) != 0 for entry in recipe.models)

@@ -11,7 +11,11 @@ const tensors = makeCellTensor(root, (tensor) => trigger("blocks", { tensor }));
 const { state } = shared;
 let rates = []; // the table's cells that follow the density
 
-function show(another) {
+let countedFor = null; // the base question of the map that tensors were counted for
+
+function show() {
+  const another = state.map?.base !== countedFor;
+  countedFor = state.map?.base;
   const { map, cell: number } = state;
   const chosen = map && number >= 0;
   empty.hidden = chosen;
@@ -118,7 +122,8 @@ close.addEventListener("click", () => {
 });
 
 shared.listen((changed) => {
-  if (changed.has("map") || changed.has("cell")) return show(changed.has("map"));
+  if (changed.has("map") || changed.has("cell")) return show();
+  if (changed.has("recounting")) models.renew(state.recounting);
   if (changed.has("picked")) explain();
   if (changed.has("mode")) drawCurve();
   follow();
@@ -130,5 +135,5 @@ new ResizeObserver(() => {
   drawCurve();
   follow();
 }).observe(place);
-show(false);
+show();
 watch("value", () => tensors.receive(props.value));

@@ -30,8 +30,10 @@ class MapState:
     """What the map is to show.
 
     Args:
-        asked: the question it answers, the job that works on it, None where none does any more, and the names of the
-            tensors that are drawn; `seen`, the report on part of a sample that is drawn until the rest has been read.
+        asked: the question it answers, and that of a map without elections (`base`); the job that works on it, None
+            where none does any more; `counted`, whether it says who is outvoted. Of what is drawn, the names of the
+            tensors, and its `base` as `drawn`; `seen`, the report on part of a sample that is drawn until the rest has
+            been read. `aside`: only who is outvoted is counted anew.
         report: to draw; None leaves what is drawn.
         fraction, message: of work under way; None and "" where nothing is.
         offer: bytes of weights to download for an exact map, where that waits for the visitor's word; else 0. Until
@@ -76,25 +78,32 @@ def ask(
         if draft.problem is not None:
             raise draft.problem
         workspace.check_reach(draft.recipe)
-        wanted = question(draft.recipe)
-        if asked.get("question") == wanted and not told:
+        base = question(draft.recipe)
+        if asked.get("question") == question(draft.recipe, elections=bool(asked.get("counted"))) and not told:
             return None
         give_up(workspace, owner, asked)
-        recipe = read_recipe(wanted)
+        recipe = read_recipe(base)
         checkpoints = open_all(recipe, who.hub).values()
         missing = sum(c.nbytes for c in checkpoints if c.root is None)
         small = sum(checkpoint.nbytes for checkpoint in checkpoints) <= SMALL
         wish = elections or bool(asked.get("elections"))
         counted = wish or small
-        report = find_report(workspace.store.root, recipe, who.hub, counted)
+        wanted = question(draft.recipe, elections=counted)
+        known: Asked = {"base": base, "counted": counted, "elections": wish}
+        report = find_report(workspace.store.root, read_recipe(wanted), who.hub, counted)
         if report is not None:
-            return MapState({**_answered(wanted, report), "elections": wish}, report=report)
+            return MapState(_answered({**known, "question": wanted}, report), report=report)
         sampling = {"missing": missing, "sample_mb": budget} if missing > UNASKED and not download else {}
+        if sampling:
+            known, wanted = {**known, "counted": False}, base
         options = {"sample_mb": budget} if sampling else {"elections": True} if counted else {}
+        recipe = read_recipe(wanted)
         job = who.submit(workspace, "inspect", owner, recipe, options, whole=not sampling)
     except UserError as error:
         return MapState({}, problem=error)
-    waiting = {"question": wanted, "job": job.id, "elections": wish, **sampling}
+    drawn = {key: asked[key] for key in ("drawn", "names") if key in asked}
+    aside = asked.get("drawn") == base and not told
+    waiting = {**known, **drawn, "question": wanted, "job": job.id, "aside": aside, **sampling}
     return MapState(waiting, fraction=0.0, message="Waiting for the worker")
 
 
@@ -112,21 +121,18 @@ def look(workspace: Workspace, owner: str, asked: Asked) -> MapState | None:
         return MapState({**asked, "job": None}, problem=problem, offer=asked.get("missing", 0))
     if job.state == "done":
         report = _read(workspace, str((job.result or {}).get("report", "")))
-        return MapState(
-            {**asked, **_answered(asked["question"], report)}, report=report, offer=asked.get("missing", 0)
-        )
+        return MapState(_answered(asked, report), report=report, offer=asked.get("missing", 0))
     first = job.progress.shown
     if first and asked.get("seen") != first:
         report = _read(workspace, first)
-        names = tuple(tensor.name for tensor in report.tensors)
-        return MapState(
-            {**asked, "seen": first, "names": names}, report=report, offer=asked.get("missing", 0)
-        )
+        part = {**_answered(asked, report), "job": asked["job"], "seen": first}
+        return MapState(part, report=report, offer=asked.get("missing", 0))
     return MapState(asked, fraction=job.progress.fraction, message=job.progress.message)
 
 
-def _answered(wanted: str, report: InterferenceReport) -> Asked:
-    return {"question": wanted, "job": None, "names": tuple(tensor.name for tensor in report.tensors)}
+def _answered(asked: Asked, report: InterferenceReport) -> Asked:
+    names = tuple(tensor.name for tensor in report.tensors)
+    return {**asked, "job": None, "names": names, "drawn": asked["base"], "aside": False}
 
 
 def _read(workspace: Workspace, path: str) -> InterferenceReport:

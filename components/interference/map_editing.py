@@ -26,7 +26,7 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
     Returns:
         `models`: spelling and weight of each of the recipe's models on the map; `density`: cell → the mean over its
         tensors, where some have a density of their own; `weight`: cell → place of a model on the map → its mean
-        weight there; `fixed`: why densities cannot be edited, "" where they can; `election`: "mass" and the like.
+        weight there; `fixed`: why densities cannot be edited, "" where they can.
     """
     recipe = taking_part(recipe)
     tensors = Tensors(tuple(names))
@@ -38,7 +38,6 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
         for e in recipe.models
     ]
     said: dict[str, Any] = {"models": models, "density": {}, "weight": {}, "fixed": _fixed(recipe)}
-    said["election"] = cell_rules.effective(recipe, "elect")
     rest = cell_rules.rest_of(recipe.parameters.get("density"))
     for cell in arrange(names).cells if densities or weights else ():
         mine = [names[i] for i in cell.tensors]

@@ -9,25 +9,27 @@ function readByModel(value) {
   const found = { energy: unpacked(value.energy, Float64Array), base: unpacked(value.base, Float64Array), elections: null, known: [] };
   for (const name of ["inner", "same", "both"]) found[name] = unpacked(value[name], Float64Array);
   if (value.elections) {
-    const { steps, lowest, bins, ...packed } = value.elections;
+    const { election, steps, lowest, bins, ...packed } = value.elections;
     const curves = Object.fromEntries(Object.entries(packed).map(([name, text]) => [name, unpacked(text, Float32Array)]));
-    found.elections = { steps, lowest, bins, ...curves };
+    found.elections = { election, steps, lowest, bins, ...curves };
   }
   return found;
 }
 
+// "elected by mass", "no election".
+const electionWords = ({ election }) => (election === "none" ? "no election" : `elected by ${election}`);
+
 // One number per model of a cell: energy, and its base's; where elections are known, what survives at a density: kept
 // entries, mass Σ|τ̂|, energy, and the mass that is lost to the election.
 function byModel(map, number, share) {
-  const { election } = shared.state.own;
   const known = map.byModel.known[number]; // rows and sums ask again for what their cells have just asked for
-  if (known?.share === share && known.election === election) return known.found;
-  const found = reckoned(map, number, share, election);
-  map.byModel.known[number] = { share, election, found };
+  if (known?.share === share) return known.found;
+  const found = reckoned(map, number, share);
+  map.byModel.known[number] = { share, found };
   return found;
 }
 
-function reckoned(map, number, share, election) {
+function reckoned(map, number, share) {
   const { energy, base, elections } = map.byModel;
   const cells = map.cells.length;
   const each = (of) => map.models.map((_, model) => of(model * cells + number));
@@ -35,9 +37,8 @@ function reckoned(map, number, share, election) {
   if (!elections) return found;
   const place = placeOf(elections, share);
   const at = (curve) => each((series) => along(curve, series, elections.steps, place));
-  const outvoted = election === "count" ? elections.outvoted_by_count : elections.outvoted_by_mass;
   return {
-    ...found, kept: at(elections.kept), mass: at(elections.kept_mass), survived: at(elections.kept_energy), lost: at(outvoted),
+    ...found, kept: at(elections.kept), mass: at(elections.kept_mass), survived: at(elections.kept_energy), lost: at(elections.outvoted),
   };
 }
 
@@ -101,8 +102,8 @@ Object.assign(FAMILIES, {
   lost: {
     label: "Outvoted", needs: "elections",
     about:
-      "Of all that survives the trim, by absolute value: the share whose sign loses the election and is thrown away. " +
-      "It follows the election; every model’s vote counts alike here, whatever its weight.",
+      "Of all that survives the trim, by absolute value and as the models’ weights count it: the share whose sign loses " +
+      "the recipe’s own election and is thrown away. Counted exactly at every fifth density; in between, on a straight line.",
   },
   kept: {
     label: "Kept", needs: "whole model",
@@ -114,7 +115,7 @@ Object.assign(FAMILIES, {
   },
   winner: {
     label: "Winner", needs: "elections",
-    about: "The model with most of the elected mass. The stronger the colour, the farther it is above an even share.",
+    about: "The model with most of the elected mass, as the models’ weights count it. The stronger the colour, the farther it is above an even share.",
   },
 });
 
@@ -135,12 +136,15 @@ const lacking = (map, family) => ["elections", "whole model"].includes(FAMILIES[
 const eachModel = (map, values, digits = 0) => map.models.map(({ name }, model) => `${name} ${percent(values[model], digits)}`).join(", ");
 const ratios = (parts, wholes) => parts.map((part, model) => (wholes[model] > 0 ? part / wholes[model] : null));
 
+const electionless = (map) => map.byModel.elections.election === "none";
+
 function modelWords(map, family, counts) {
   const by = counts.by();
   if (family === "lost") {
     const share = lostShare(counts);
     if (share === null) return ["Nothing survives.", ""];
-    return [`${percent(share, 1)} outvoted`, ` of what survives. Of its own: ${eachModel(map, ratios(by.lost, by.mass))}.`];
+    if (electionless(map)) return ["Nobody is outvoted:", " there is no election, and what is opposed cancels out."];
+    return [`${percent(share, 1)} outvoted`, ` of what survives, ${electionWords(map.byModel.elections)}. Of its own: ${eachModel(map, ratios(by.lost, by.mass))}.`];
   }
   if (family === "kept") return [`${percent(keptShare(counts), 1)} kept.`, ` ${titled(eachModel(map, by.kept.map((kept) => kept / counts.numel)))}.`];
   if (family === "moved") {
@@ -151,7 +155,7 @@ function modelWords(map, family, counts) {
   const wins = winsOf(by);
   if (!wins) return ["Nothing survives.", ""];
   const first = wins.indexOf(Math.max(...wins));
-  return [`${map.models[first].name} wins`, ` ${percent(wins[first])} of the elected mass. All: ${eachModel(map, wins)}.`];
+  return [`${map.models[first].name} wins`, ` ${percent(wins[first])} of ${electionless(map) ? "what survives" : "the elected mass"}. All: ${eachModel(map, wins)}.`];
 }
 
 // The sentence above the map for these modes.
@@ -167,10 +171,11 @@ function modelSentence(map, family, { counts }, rows, start, where) {
     return where("Most are kept in", false);
   }
   if (family === "lost") {
+    if (electionless(map)) return [...start, [", "], ["nobody is outvoted", true], [": there is no election, and what is opposed cancels out."]];
     const shares = ratios(by.lost, by.mass);
     const worst = shares.indexOf(Math.max(...shares.map((share) => share ?? 0)));
     const who = worst < 0 ? "" : ` ${titled(map.models[worst].name)} loses most, ${percent(shares[worst])} of its own.`;
-    start.push([", the election throws away "], [percent(lostShare(counts), 1), true], [` of what survives.${who}`]);
+    start.push([`, the election by ${map.byModel.elections.election} throws away `], [percent(lostShare(counts), 1), true], [` of what survives.${who}`]);
     return where("Most is lost in", false);
   }
   const wins = winsOf(by);
@@ -178,5 +183,5 @@ function modelSentence(map, family, { counts }, rows, start, where) {
   const first = wins.indexOf(Math.max(...wins));
   const leads = rows.filter((value) => value !== null && Math.floor(value) === first).length;
   const layers = rows.length ? ` and leads in ${leads} of ${counted(rows.length, "layer")}` : "";
-  return [...start, [", "], [map.models[first].name, true], [" wins most of the elected mass, "], [percent(wins[first]), true], [layers], ["."]];
+  return [...start, [", "], [map.models[first].name, true], [electionless(map) ? " has most of what survives, " : " wins most of the elected mass, "], [percent(wins[first]), true], [layers], ["."]];
 }

@@ -20,19 +20,23 @@ from merge_core.interference.rates import rate_bounds
 from merge_core.recipe import ModelRef
 
 MOST_LISTED = 64  # tensors named in one cell; a cell of a mixture of experts holds hundreds
-ELECTION_CURVES = ("kept", "kept_mass", "kept_energy", "outvoted_by_mass", "outvoted_by_count")
+ELECTION_CURVES = ("kept", "kept_mass", "kept_energy", "outvoted")
+MASSES = ("kept_mass", "outvoted")  # which count as the merge weighs them
 WHOLES: tuple[Literal["touched", "contested"], ...] = ("touched", "contested")
 NO_RATE = 65535  # stands for "nothing is contested" among rates of 16 bits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[str, Any]:
+def map_payload(
+    report: InterferenceReport, voters: int | None = None, weights: Sequence[Sequence[float]] | None = None
+) -> dict[str, Any]:
     """What `map_state.js` reads.
 
     Args:
         report: of one inspection.
         voters: how many models have a weight other than zero; default all. Chance is reckoned for those.
+        weights: per tensor, what each model is multiplied by in the merge; default 1.
 
     Returns:
         models, rows, columns, cells, before, after: what is where; names are strangers' text.
@@ -49,7 +53,8 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
             rates_high: ends of `tensor_rates`.
         by_model: only where the report holds it. energy [models × cells] and base [cells], Σ τ² and Σ θ0²; inner, same,
             both [pairs × cells], see `TensorInterference`; float64 in base64. `elections`, or None: `TensorElections`
-            by cell, curves [models × cells × steps] and magnitudes [models × cells × bins] from 2^lowest on, float32.
+            by cell, its masses weighed; `election`, its name; curves [models × cells × steps] and magnitudes [models ×
+            cells × bins] from 2^lowest on, float32.
     """
     arranged = arrange([tensor.name for tensor in report.tensors])
     counts = np.array([[t.touched, t.contested, t.conflicted] for t in report.tensors], np.int64)
@@ -105,7 +110,7 @@ def map_payload(report: InterferenceReport, voters: int | None = None) -> dict[s
             for n in report.norms
         ],
         "warnings": model_warnings(report, names),
-        **_by_model(report, arranged),
+        **_by_model(report, arranged, weights),
         **({} if off is None else {"sampled": _sampled(report, listed, cell_off)}),
     }
 
@@ -182,13 +187,15 @@ def _rates(counts: Array) -> Array:
     return np.where(contested > 0, rates, NO_RATE).astype("<u2")
 
 
-def _by_model(report: InterferenceReport, arranged: Arrangement) -> dict[str, Any]:
+def _by_model(
+    report: InterferenceReport, arranged: Arrangement, weights: Sequence[Sequence[float]] | None
+) -> dict[str, Any]:
     """The payload's `by_model`, where every tensor says what it needs."""
     tensors = report.tensors
     if not tensors or any(t.energy is None or t.base_energy is None for t in tensors):
         return {}
 
-    def by_cell(values: list[Any]) -> Array:
+    def by_cell(values: Sequence[Any] | Array) -> Array:
         """[tensors, ...] → [cells, ...], added up."""
         found = np.array(values, np.float64)
         return np.stack([found[list(cell.tensors)].sum(axis=0) for cell in arranged.cells])
@@ -206,14 +213,19 @@ def _by_model(report: InterferenceReport, arranged: Arrangement) -> dict[str, An
         for place, c in enumerate(counted):
             first = c.lowest - lowest
             magnitudes[place, :, first : first + len(c.magnitudes[0])] = c.magnitudes
-        curves = {name: [getattr(c, name) for c in counted] for name in ELECTION_CURVES}
+        curves: dict[str, Array] = {
+            name: np.array([getattr(c, name) for c in counted], np.float64) for name in ELECTION_CURVES
+        }
+        for name in MASSES if weights is not None else ():
+            curves[name] *= np.array(weights, np.float64)[:, :, None]
         said["elections"] = {
+            "election": " and ".join(sorted({c.election for c in counted})),
             "steps": len(report.coarse),
             "lowest": lowest,
             "bins": bins,
             **{
                 name: _packed(np.ascontiguousarray(by_cell(values).swapaxes(0, 1).astype("<f4")))
-                for name, values in {**curves, "magnitudes": list(magnitudes)}.items()
+                for name, values in {**curves, "magnitudes": magnitudes}.items()
             },
         }
     return {"by_model": said}

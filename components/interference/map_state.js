@@ -186,7 +186,7 @@ const FAMILIES = {
 const measureOf = ({ family, base }) => (MEASURES[family] ? family : `${family} of ${base}`);
 
 // Listeners are told once per frame, with the set of what has changed: "map", "share", "mode", "fitted", "cell", "picked",
-// "tuning", "marked", "own", "tensor", "kept", "view".
+// "tuning", "marked", "own", "recounting", "tensor", "kept", "view".
 function makeMapState() {
   const listeners = new Set();
   const changed = new Set();
@@ -195,6 +195,7 @@ function makeMapState() {
     mode: "conflict of contested", family: "conflict", base: "contested", fitted: true, cell: -1, picked: null, tuning: null,
     marked: [], // cells to edit together
     own: { density: new Map(), weight: new Map(), fixed: "" }, // what the recipe says of single cells
+    recounting: false, // who is outvoted is counted anew, all else stays
     tensor: null, // of the chosen cell, shown by heads or rows
     kept: null, // A of a comparison: the map, density and single cells as they were
     view: "b", // what is shown of it, see map_compare.js

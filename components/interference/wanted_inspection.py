@@ -13,12 +13,17 @@ from merge_core.recipe.resolve import values
 
 # What decides where task vectors meet; everything else leaves the map as it is.
 DECISIVE = ("weight", "dialect", "trim_scope")
+ELECTING = ("elect", "rescale")  # what decides besides who is outvoted
 
 
-def question(recipe: Recipe) -> str:
+def question(recipe: Recipe, *, elections: bool = False) -> str:
     """The recipe, as YAML, of the inspection behind the map: equal for all drafts that have the same map.
 
     Density is left out since a report holds every density; of a weight only its sign counts, if that.
+
+    Args:
+        recipe: the draft's.
+        elections: whether the map says who is outvoted; that depends on weights and the election as well.
 
     Raises:
         UserError: there is no base model to measure differences from.
@@ -26,10 +31,10 @@ def question(recipe: Recipe) -> str:
     recipe = taking_part(recipe)
     asked = inspectable(recipe)
     for parameter in METHODS[asked.method].parameters:
-        if parameter.name not in DECISIVE:
+        if parameter.name not in DECISIVE + ELECTING * elections:
             asked = set_parameter(asked, parameter.name, None)
     signs = [_signs(recipe, entry) if weighs_votes(recipe) else {1.0} for entry in recipe.models]
-    if all(len(found) == 1 for found in signs):
+    if all(len(found) == 1 for found in signs) and not elections:
         bare = set_parameter(asked, "weight", None)
         entries = zip(recipe.models, signs, strict=True)
         asked = replace(

@@ -119,7 +119,7 @@ def inspect(arguments: Arguments) -> None:
     from merge_core.home import home
     from merge_core.interference import InterferenceReport, inspectable
     from merge_core.interference.sampling import plan_without_download
-    from merge_core.interference.summary import recipe_density
+    from merge_core.interference.summary import merging_weights, recipe_density
     from merge_core.jobs.housekeeping import tidy_up_if_due
     from merge_core.jobs.inspections import make_preview, make_report
     from merge_core.json_files import NotKept, read_json
@@ -150,7 +150,7 @@ def inspect(arguments: Arguments) -> None:
         from merge_core.interference.page import report_page
 
         _write_text(arguments.html, report_page(report, recipe_density(plan)))
-    print(report_text(report, recipe_density(plan)))
+    print(report_text(report, recipe_density(plan), merging_weights(plan)))
     tidy_up_if_due(home())
 
 

@@ -32,8 +32,16 @@ def table(head: Row, rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def report_text(report: InterferenceReport, density: float) -> str:
-    """An interference report at one density of its grid: by layer, by pair, by model."""
+def report_text(
+    report: InterferenceReport, density: float, weights: Sequence[Sequence[float]] | None = None
+) -> str:
+    """An interference report at one density of its grid: by layer, by pair, by model.
+
+    Args:
+        report: to tell.
+        density: a share; the nearest of the grid is told.
+        weights: per tensor, of each of the report's models; default all 1. See `summary.merging_weights`.
+    """
     found = summarise(report, density)
     several = len({counts.stack for counts in found.layers if counts.layer is not None}) > 1
     rows = [(_layer_name(counts, several), *_shares(counts)) for counts in found.layers]
@@ -70,25 +78,30 @@ def report_text(report: InterferenceReport, density: float) -> str:
     if report.sampled:
         read, entries = sum(t.sampled or 0 for t in report.tensors), sum(t.numel for t in report.tensors)
         title += f";\nestimated from {read:,} of {entries:,} entries, ± for 95 times in 100"
-    lost = _outvoted_table(report, found.density, names)
+    lost = _outvoted_table(
+        report, found.density, names, weights or [[1.0] * len(names)] * len(report.tensors)
+    )
     found_odd = "\n".join(f"warning: {plain(w.message)}" for w in warnings_of(report, names))
     parts = (title, by_layer, by_pair if report.pairs else "", by_model, lost, found_odd)
     return "\n\n".join(part for part in parts if part)
 
 
-def _outvoted_table(report: InterferenceReport, density: float, names: Mapping[str, str]) -> str:
-    """Per model, the share of its surviving mass that each election outvotes; nothing where that was not asked for."""
-    told = [t.elections for t in report.tensors if t.elections is not None]
+def _outvoted_table(
+    report: InterferenceReport, density: float, names: Mapping[str, str], weights: Sequence[Sequence[float]]
+) -> str:
+    """Per model, the share of what survives of it that the election outvotes; nothing where that was not asked for."""
+    told = [(t.elections, w) for t, w in zip(report.tensors, weights, strict=True) if t.elections is not None]
     if not told:
         return ""
     at = min(range(len(report.coarse)), key=lambda i: abs(report.coarse[i] - density))
     rows = []
     for m, model in enumerate(report.models):
-        kept = sum(t.kept_mass[m][at] for t in told)
-        lost = (sum(t.outvoted_by_mass[m][at] for t in told), sum(t.outvoted_by_count[m][at] for t in told))
-        rows.append((names[model], *(_share(part / kept if kept else None) for part in lost)))
-    head = (f"outvoted at density {report.coarse[at]:g}, of the mass kept", "by mass", "by count")
-    return table(head, rows)
+        kept = sum(abs(weight[m]) * t.kept_mass[m][at] for t, weight in told)
+        lost = sum(abs(weight[m]) * t.outvoted[m][at] for t, weight in told)
+        rows.append((names[model], _share(lost / kept if kept else None)))
+    elections = " and ".join(sorted({t.election for t, _ in told}))
+    held = "no election: nobody is outvoted" if elections == "none" else f"elected by {elections}"
+    return table((f"outvoted at density {report.coarse[at]:g}, {held}", "of its own"), rows)
 
 
 def report_document(report: InterferenceReport) -> dict[str, Any]:

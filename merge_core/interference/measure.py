@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 
 from merge_core.errors import UserError
-from merge_core.interference.elections import told_elections
+from merge_core.interference.elections import ballots_of, elected_of, moments_of, told_elections
 from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels
-from merge_core.interference.report import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
+from merge_core.interference.report import (
+    InterferenceReport,
+    ModelNorm,
+    PairAgreement,
+    TensorElections,
+    TensorInterference,
+)
 from merge_core.interference.scope_levels import SortedLevels, TableLevels, count_ties, tie_patterns
 from merge_core.interference.stretches import Milestones, unknown
+from merge_core.kernels.elections import NO_ELECTION, Ballots
 from merge_core.kernels.onset import NEVER
 from merge_core.kernels.tally import Tally, new_tally, scan_tally
 from merge_core.methods import METHODS
@@ -34,6 +41,7 @@ from merge_core.trimming.known import WHOLE_MODEL, KnownThresholds
 from merge_core.trimming.thresholds import SMALL_SCOPE
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Begin = Callable[[], TableLevels | SortedLevels]  # a tensor's levels, from its first span on
 
 # A trim scope up to this size is ranked by sorting it: less to set up than tables.
 SORTED_ENTRIES = SMALL_SCOPE
@@ -118,7 +126,7 @@ class _Walk:
         self.pool = Pool(budget.threads, self._tell)
         self.tensors = [(i, t) for i, t in enumerate(plan.tensors) if t.settings is not None]
         self._done = 0
-        self._total = sum(t.numel for _, t in self.tensors)
+        self._total = sum(t.numel * (2 if self._votes_late(t) else 1) for _, t in self.tensors)
 
     def run(self) -> list[Tally]:
         """One tally per tensor."""
@@ -144,13 +152,14 @@ class _Walk:
         if tensor.numel <= SORTED_ENTRIES:
             vectors = [c.vectors.copy() for p in pieces for c in self._reader.chunks(p)]
             nothing = np.zeros((len(tensor.sources), 0), np.float32)
-            return self._tally(numbered, SortedLevels(rule, np.concatenate([nothing, *vectors], axis=1)))
+            levels = SortedLevels(rule, np.concatenate([nothing, *vectors], axis=1))
+            return self._elected(numbered, lambda: levels)
         milestones = Milestones(tensor.numel) if tensor.numel < BEFORE_FOLDING else None
         tables = measure_levels(rule, self._reader, pieces, in_turn, milestones)
         self._learn(number, tables)
         patterns = tie_patterns(tables)
         stretches = milestones.stretches(patterns) if milestones else unknown(patterns.shape)
-        return self._tally(numbered, TableLevels(tables, stretches))
+        return self._elected(numbered, lambda: TableLevels(tables, stretches))
 
     def _learn(self, scope: int, found: LevelTables) -> None:
         for m, thresholds in enumerate(found.thresholds):
@@ -167,22 +176,66 @@ class _Walk:
         before = np.cumsum(totals, axis=0) - totals
         place = {tensor.name: at for at, (_, tensor) in enumerate(counted)}
 
+        def levels_of(tensor: TensorPlan) -> TableLevels:
+            at = place[tensor.repeats or tensor.name]
+            return TableLevels(tables, stretches[at], before[at])
+
         def tally(numbered: tuple[int, TensorPlan]) -> Tally:
-            at = place[numbered[1].repeats or numbered[1].name]
-            return self._tally(numbered, TableLevels(tables, stretches[at], before[at]))
+            return self._tally(numbered, levels_of(numbered[1]), None)
 
-        return self.pool.each(tally, self.tensors)
+        tallies = self.pool.each(tally, self.tensors)
+        if self._votes_late(self.tensors[0][1]):
+            moments = moments_of(
+                [t for (_, own), t in zip(self.tensors, tallies, strict=True) if own.counted]
+            )
 
-    def _tally(self, numbered: tuple[int, TensorPlan], levels: TableLevels | SortedLevels) -> Tally:
+            def elect(at: int) -> Tally:
+                return self._elect(self.tensors[at], levels_of(self.tensors[at][1]), tallies[at], moments)
+
+            tallies = self.pool.each(elect, range(len(self.tensors)))
+        return tallies
+
+    def _elected(self, numbered: tuple[int, TensorPlan], begin: Begin) -> Tally:
+        """The tally of a tensor that is a trim scope by itself."""
+        tally = self._tally(numbered, begin(), None)
+        if self._votes_late(numbered[1]):
+            tally = self._elect(numbered, begin(), tally, moments_of([tally]))
+        return tally
+
+    def _elect(
+        self,
+        numbered: tuple[int, TensorPlan],
+        levels: TableLevels | SortedLevels,
+        tally: Tally,
+        moments: Array,
+    ) -> Tally:
+        """The tally with elections that could be held only once the scope's `moments` were known."""
+        rule = self._plan.trim(numbered[1])
+        assert rule is not None
+        held = self._tally(numbered, levels, ballots_of(rule.voting, moments))
+        return tally._replace(fates=held.fates, elected=held.elected)
+
+    def _votes_late(self, tensor: TensorPlan) -> bool:
+        """Whether elections are asked for that need to know what the trim leaves of the scope."""
+        rule = self._plan.trim(tensor)
+        return self._elections and rule is not None and rule.voting.asks_moments
+
+    def _tally(
+        self, numbered: tuple[int, TensorPlan], levels: TableLevels | SortedLevels, ballots: Ballots | None
+    ) -> Tally:
+        """One sweep over a tensor; `ballots` None: those that can be told now, if any are asked for."""
         number, tensor = numbered
         rule = self._plan.trim(tensor)
         assert rule is not None
         tally = new_tally(len(tensor.sources), self._elections)
+        if ballots is None:
+            now = self._elections and not rule.voting.asks_moments
+            ballots = ballots_of(rule.voting, moments_of([tally])) if now else NO_ELECTION
         spans = (span for piece in pieces_of(number, tensor) for span in self._reader.spans(piece))
         for span in spans:
             assert span.based
             where = (span.address, span.stored, span.start, span.stop)
-            top = scan_tally(*where, rule.voting.sign, *levels.told(span), tally)
+            top = scan_tally(*where, rule.voting.sign, *levels.told(span), ballots, tally)
             self._reader.require_finite(top, number, span.start, span.stop)
             if self._cancelled is not None and self._cancelled():
                 raise Cancelled
@@ -197,10 +250,23 @@ class _Walk:
             self._progress(Progress(self._done, self._total, "comparing the task vectors", eta))
 
 
+def _elections(
+    plan: MergePlan, tensor: TensorPlan, tally: Tally, over_model: tuple[Array, Array]
+) -> TensorElections:
+    """What the report tells of a tensor's elections; `over_model` of a scope that is the model."""
+    rule = plan.trim(tensor)
+    assert rule is not None
+    known = over_model if rule.scope == "model" else (elected_of([tally]), moments_of([tally]))
+    return told_elections(tally, rule.voting, plan.listed, *known)
+
+
 def _report(
     plan: MergePlan, tensors: Sequence[tuple[int, TensorPlan]], tallies: Sequence[Tally]
 ) -> InterferenceReport:
     rows = []
+    whole = [t for (_, tensor), t in zip(tensors, tallies, strict=True) if tensor.counted]
+    voted = [tally for tally in whole if tally.kept.size] or [new_tally(0, True)]
+    over_model = elected_of(voted), moments_of(voted)
     pairs_of = [(min(a, b), max(a, b)) for x, a in enumerate(plan.listed) for b in plan.listed[x + 1 :]]
     for (_, tensor), tally in zip(tensors, tallies, strict=True):
         place = locate(tensor.name)
@@ -220,17 +286,15 @@ def _report(
                 inner=tuple(float(tally.products[pair]) for pair in pairs_of),
                 same=tuple(int(tally.same[pair]) for pair in pairs_of),
                 both=tuple(int(tally.both[pair]) for pair in pairs_of),
-                elections=told_elections(tally, plan.listed) if tally.kept.size else None,
+                elections=_elections(plan, tensor, tally, over_model) if tally.kept.size else None,
             )
         )
-    models = len(plan.models)
-    counted = [t for (_, tensor), t in zip(tensors, tallies, strict=True) if tensor.counted]
-    size = models
+    size = len(plan.models)
     products = np.array(
-        [[math.fsum(t.products[a, b] for t in counted) for b in range(size)] for a in range(size)], np.float64
+        [[math.fsum(t.products[a, b] for t in whole) for b in range(size)] for a in range(size)], np.float64
     )
-    same = sum((t.same for t in counted), np.zeros((size, size), np.int64))
-    both = sum((t.both for t in counted), np.zeros((size, size), np.int64))
+    same = sum((t.same for t in whole), np.zeros((size, size), np.int64))
+    both = sum((t.both for t in whole), np.zeros((size, size), np.int64))
     norms = np.sqrt(np.diag(products))
     pairs = []
     for x, a in enumerate(plan.listed):
@@ -240,7 +304,7 @@ def _report(
             cosine = max(-1.0, min(1.0, float(products[low, high]) / length)) if length > 0 else None
             agreement = int(same[low, high]) / int(both[low, high]) if both[low, high] else None
             pairs.append(PairAgreement(plan.names[a], plan.names[b], cosine, agreement))
-    base = math.sqrt(math.fsum(t.products[-1, -1] for t in counted))
+    base = math.sqrt(math.fsum(t.products[-1, -1] for t in whole))
     return InterferenceReport(
         models=tuple(plan.names[m] for m in plan.listed),
         density=DENSITIES,

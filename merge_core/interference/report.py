@@ -7,31 +7,32 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from merge_core.errors import UserError
-
-COARSE_STEP = 5  # of the density grid, for what is told about elections
+from merge_core.kernels.elections import EVERY
 
 
 @dataclass(frozen=True)
 class TensorElections:
-    """Who survives the trim of one tensor, and who is outvoted, were all weights alike.
+    """Who survives the trim of one tensor, and who is outvoted in the recipe's own election, as its weights vote.
 
     Per model in the report's order, per density of the report's `coarse`; sums to seven digits.
 
     Args:
+        election: by what the sign is elected, as a recipe spells it.
         kept: survivors.
         kept_mass, kept_energy: their Σ|τ̂| and Σ τ̂². √(kept_energy / energy) is the cosine between τ̂ and τ, and the
             share of its norm that τ̂ has.
-        outvoted_by_mass, outvoted_by_count: Σ|τ̂| of the survivors that lose, where the sign of the sum is elected, and
-            where that of the majority is; plus wins a tie. Over the sum of kept_mass: the mass lost to the election.
+        outvoted: Σ|τ̂| of the survivors that lose. Both masses are as trimmed, and restored where the recipe says
+            `rescale`; a merge adds up these times the models' weights. Over the sum of kept_mass, both so weighed: the
+            mass lost to the election.
         lowest: the power of two that the first of `magnitudes` begins at; −127 holds zeros too.
         magnitudes: entries with 2^b ≤ |τ| < 2^(b + 1), for b from `lowest` on, before any trim.
     """
 
+    election: str
     kept: tuple[tuple[int, ...], ...]
     kept_mass: tuple[tuple[float, ...], ...]
     kept_energy: tuple[tuple[float, ...], ...]
-    outvoted_by_mass: tuple[tuple[float, ...], ...]
-    outvoted_by_count: tuple[tuple[float, ...], ...]
+    outvoted: tuple[tuple[float, ...], ...]
     lowest: int
     magnitudes: tuple[tuple[int, ...], ...]
 
@@ -136,7 +137,7 @@ class InterferenceReport:
     @property
     def coarse(self) -> tuple[float, ...]:
         """The densities of what is told about elections: every fifth."""
-        return self.density[COARSE_STEP - 1 :: COARSE_STEP]
+        return self.density[EVERY - 1 :: EVERY]
 
     @property
     def sampled(self) -> bool:

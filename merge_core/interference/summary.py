@@ -95,3 +95,8 @@ def recipe_density(plan: MergePlan) -> float:
     trimmed = [(t.numel, rule.density.mean()) for t in plan.tensors if (rule := plan.trim(t)) is not None]
     entries = sum(numel for numel, _ in trimmed)
     return float(sum(numel * density for numel, density in trimmed) / entries) if entries else 1.0
+
+
+def merging_weights(plan: MergePlan) -> list[list[float]]:
+    """Per merged tensor, what each of the report's models is multiplied by in the merge."""
+    return [t.settings["weight"][list(plan.listed)].tolist() for t in plan.tensors if t.settings is not None]

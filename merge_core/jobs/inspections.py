@@ -15,6 +15,7 @@ from merge_core.interference.block_counts import BlockCounts, cut_of, find_tenso
 from merge_core.interference.levels import DENSITIES
 from merge_core.interference.sampling import inspect_sample
 from merge_core.json_files import NotKept, once, read_json
+from merge_core.kernels.disjoint import VOTE_COUNT, VOTE_NONE
 from merge_core.plan import MergePlan, make_plan
 from merge_core.prepare import open_fitting
 from merge_core.progress import CancelCheck, ProgressCallback
@@ -43,8 +44,8 @@ def find_report(
     """
     recipe = inspectable(recipe)
     checkpoints, _ = open_fitting(recipe, hub)
-    path = report_path(root, make_plan(recipe, checkpoints))
-    document = read_json(_with_elections(path) if elections else path)
+    plan = make_plan(recipe, checkpoints)
+    document = read_json(elections_path(root, plan) if elections else report_path(root, plan))
     return None if document is None else InterferenceReport.from_json(document)
 
 
@@ -57,9 +58,7 @@ def make_report(
     elections: bool = False,
 ) -> Path:
     """Inspect `plan` unless that was done before; the path of the report. For `elections` see `inspect`."""
-    path = report_path(root, plan)
-    if elections:
-        path = _with_elections(path)
+    path = elections_path(root, plan) if elections else report_path(root, plan)
 
     def make() -> Any:
         known = root / THRESHOLDS
@@ -116,10 +115,6 @@ def _blocks_path(root: Path, plan: MergePlan, tensor: str) -> Path:
     return whole.with_name(f"{whole.stem}-{mark}.json")
 
 
-def _with_elections(path: Path) -> Path:
-    return path.with_name(f"{path.stem}-elections.json")
-
-
 def make_preview(
     root: Path,
     plan: MergePlan,
@@ -159,6 +154,24 @@ def make_preview(
 
     once(path_of(budget), make)
     return path_of(budget)
+
+
+def elections_path(root: Path, plan: MergePlan) -> Path:
+    """Where the report of `plan` lies that says who is outvoted.
+
+    It is another for every election whose outcome may differ: where models have one vote each, of their weights only
+    the signs count, and nothing counts where there is no election.
+    """
+    held = []
+    for tensor in plan.tensors:
+        rule = plan.trim(tensor)
+        if rule is not None:
+            voting = rule.voting
+            ballot = voting.weight if voting.vote not in (VOTE_COUNT, VOTE_NONE) else voting.sign
+            held.append([voting.vote, voting.tie, voting.rescale, ballot[list(plan.listed)].tolist()])
+    mark = hashlib.sha256(json.dumps(held).encode()).hexdigest()[:16]
+    path = report_path(root, plan)
+    return path.with_name(f"{path.stem}-{mark}.json")
 
 
 def report_path(root: Path, plan: MergePlan) -> Path:

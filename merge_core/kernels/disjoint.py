@@ -22,6 +22,7 @@ VOTE_COUNT = 1  # … the sum of sign(v·τ)
 VOTE_SHARE = 2  # … the sum of sign(v·τ)·(v·τ)²
 VOTE_LARGEST = 3  # … the v·τ of largest magnitude
 VOTE_NONE = 4  # no election: every survivor agrees
+VOTES = ("mass", "count", "normmass", "normfrac", "none")  # as recipes spell them
 
 # What the agreeing entries become:
 COMBINE_SUM = 0  # Σ w·τ

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from merge_core.kernels.compilation import kernel
-from merge_core.kernels.elections import BINS, count_elections
+from merge_core.kernels.elections import BINS, STEPS, count_elections, count_survivors
 from merge_core.kernels.gram import LANES, add_products, count_agreement, fold
 from merge_core.kernels.levels import deal_inner, deal_watched, look_up
 from merge_core.kernels.onset import NEVER, count_onsets, sides
@@ -26,7 +26,7 @@ class Tally(NamedTuple):
         onsets: int64 [3, NEVER + 1], see `kernels.onset`.
         products: float64 [models + 1, models + 1], see `kernels.gram`.
         same, both: int64 [models, models], see `kernels.gram`.
-        kept, sums, outvoted, magnitudes: see `kernels.elections`; without any entry where nobody asked.
+        kept, sums, magnitudes, fates, elected: see `kernels.elections`; without any entry where nobody asked.
     """
 
     onsets: Array
@@ -35,8 +35,9 @@ class Tally(NamedTuple):
     both: Array
     kept: Array
     sums: Array
-    outvoted: Array
     magnitudes: Array
+    fates: Array
+    elected: Array
 
 
 def new_tally(models: int, elections: bool) -> Tally:
@@ -49,21 +50,23 @@ def new_tally(models: int, elections: bool) -> Tally:
         both=np.zeros((models, models), np.int64),
         kept=np.zeros((voting, NEVER + 1), np.int64),
         sums=np.zeros((2, voting, NEVER + 1)),
-        outvoted=np.zeros((2, voting, NEVER + 1)),
         magnitudes=np.zeros((voting, BINS), np.int64),
+        fates=np.zeros((3, voting, STEPS)),
+        elected=np.zeros(STEPS, np.int64),
     )
 
 
 @kernel
-def scan_tally(address, stored, start, stop, sign, t, known, tally):  # type: ignore[no-untyped-def]
+def scan_tally(address, stored, start, stop, sign, t, known, ballots, tally):  # type: ignore[no-untyped-def]
     """Add entries start … stop − 1 of a tensor to its tally; answers as `form_vectors` does.
 
     Args:
         address, stored: as for `form_vectors`; the base's row comes last.
         start, stop: which entries.
-        sign: float32 [models], of the models' weights; where it is zero, no entry survives.
+        sign: float32 [models], see `Voting.sign`; where it is zero, no entry survives.
         t: a `Levels`.
         known: uint8 [models, stop − start], levels that need no look-up; without any entry where they do.
+        ballots: a `Ballots`, to hold elections with, or without any entry.
         tally: a `Tally`.
     """
     rows = address.size
@@ -98,7 +101,9 @@ def scan_tally(address, stored, start, stop, sign, t, known, tally):  # type: ig
         if (first + size - start) % SUMMED == 0 or first + size == stop:
             fold(lanes, tally.products)
         if tally.kept.size > 0:
-            count_elections(level, values, sign, tally.kept, tally.sums, tally.outvoted, tally.magnitudes)
+            count_survivors(level, values, tally.kept, tally.sums, tally.magnitudes)
+        if ballots.each.size > 0:
+            count_elections(level, values, ballots, tally.fates, tally.elected)
     for kind in range(3):
         for j in range(NEVER + 1):
             tally.onsets[kind, j] += onsets[kind, j]

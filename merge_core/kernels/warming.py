@@ -10,6 +10,7 @@ from merge_core.kernels import (
     disjoint,
     dropping,
     dtypes,
+    elections,
     levels,
     moments,
     onset,
@@ -61,7 +62,8 @@ def warm() -> None:
     levels.deal_inner(0, t, level[0])
     levels.deal_watched(row, 0, t, level[0])
     based = np.array([vectors[0].ctypes.data] * 3, np.int64), np.full(3, F32)
-    tally.scan_tally(*based, 0, 4, sign, t, level, tally.new_tally(2, True))
+    ballots = elections.Ballots(np.ones((2, elections.STEPS)), disjoint.VOTE_MASS, False)
+    tally.scan_tally(*based, 0, 4, sign, t, level, ballots, tally.new_tally(2, True))
     by_block, kept_by_block = (np.zeros((1, rows, onset.NEVER + 1), np.int64) for rows in (3, 2))
     block = np.zeros(4, np.int64)
     blocks.count_blocks(level, vectors, sign, block, by_block, kept_by_block)

@@ -75,15 +75,6 @@ Combine = Annotated[
 ]
 
 
-VOTES = {
-    "mass": disjoint.VOTE_MASS,
-    "count": disjoint.VOTE_COUNT,
-    "normfrac": disjoint.VOTE_LARGEST,
-    "normmass": disjoint.VOTE_SHARE,
-    "none": disjoint.VOTE_NONE,
-}
-
-
 def _kept_exactly(entries: int, density: float) -> int:
     return entries if density >= 1 else int(density * entries)
 
@@ -173,7 +164,8 @@ def trim_rule(
 
 def _voting(weight: Vectors, rescale: bool, dialect: str, elect: str) -> Voting:
     preset = PRESETS[dialect]
-    return Voting(VOTES[elect], preset.tie, weight if preset.weigh_votes else np.ones_like(weight), rescale)
+    votes = weight if preset.weigh_votes else np.ones_like(weight)
+    return Voting(disjoint.VOTES.index(elect), preset.tie, votes, rescale)
 
 
 def _ballot(voting: Voting, trimmed: Trimmed) -> Vectors:

@@ -93,19 +93,17 @@ def _elections(tau: Any, rank: Any) -> TensorElections:
     size = np.abs(tau)
     kept = [np.where(rank <= share, tau, 0) for share in np.arange(5, 101, 5) / 100 + 1e-9]
 
-    def outvoted(votes: Any) -> Any:
-        lost = [np.where(k * np.where(votes(k).sum(0) >= 0, 1, -1) < 0, size, 0).sum(1) for k in kept]
-        return _rows(np.transpose(lost))
+    lost = [np.where(k * np.where(k.sum(0) >= 0, 1, -1) < 0, size, 0).sum(1) for k in kept]
 
     exponents = np.floor(np.log2(size)).astype(int)
     lowest = int(exponents.min())
     bins = np.arange(lowest, exponents.max() + 2)
     return TensorElections(
+        election="mass",
         kept=_rows(np.transpose([(k != 0).sum(1) for k in kept])),
         kept_mass=_rows(np.transpose([np.abs(k).sum(1) for k in kept])),
         kept_energy=_rows(np.transpose([(k**2).sum(1) for k in kept])),
-        outvoted_by_mass=outvoted(lambda k: k),
-        outvoted_by_count=outvoted(np.sign),
+        outvoted=_rows(np.transpose(lost)),
         lowest=lowest,
         magnitudes=_rows(np.array([np.histogram(e, bins)[0] for e in exponents])),
     )

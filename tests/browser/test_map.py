@@ -347,7 +347,7 @@ def test_modes_of_single_models_draw_the_reports_numbers(map_on: Page) -> None:
     at = counted.coarse.index(0.2)
     mass, lost = (
         np.array([getattr(t.elections, name) for t in tensors]).sum(axis=0)[:, at]
-        for name in ("kept_mass", "outvoted_by_mass")
+        for name in ("kept_mass", "outvoted")
     )
     energy = sum(sum(t.energy or ()) for t in tensors) / 3 / sum(t.base_energy or 0 for t in tensors)
     won = (mass - lost) / (mass - lost).sum()
@@ -388,7 +388,7 @@ def test_a_mode_that_was_not_counted_yet_is_asked_for(map_on: Page) -> None:
     show(report=counted)
     map_on.get_by_role("button", name="Renew", exact=True).click()
     expect(outvoted).to_have_attribute("aria-pressed", "true")
-    expect(map_on.locator(".tb-map-say")).to_contain_text("the election throws away")
+    expect(map_on.locator(".tb-map-say")).to_contain_text("the election by mass throws away")
 
 
 # Strangers' names ---------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def opened(page: Page, app_address: str) -> Iterator[Page]:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{app_address}/?cell={CELL}")
-    page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot .main-svg", timeout=DRAWN_WITHIN)
+    page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot", timeout=DRAWN_WITHIN)
     expect(page.locator("#tb-cell h2")).to_contain_text("Layer 1")
     yield page
     assert problems == []
@@ -127,7 +127,7 @@ def test_a_sample_says_why_it_shows_no_heads_and_what_to_do(page: Page) -> None:
     report = sampled_from(made_up_report(["layers.0.q_proj.weight", "layers.1.q_proj.weight"]))
     with served(lambda: MapState({}, report=report, offer=10**9)) as address:
         page.goto(address)
-        page.wait_for_selector(".tb-map[data-drawn=true] .tb-map-plot .main-svg")
+        page.wait_for_selector(".tb-map[data-drawn=true] .tb-map-plot")
         page.locator(".tb-tensor-pick").first.click()
         expect(page.locator(".tb-cell-blocks .tb-alert")).to_contain_text("counted from whole weights")
         expect(page.locator(".tb-cell-blocks .tb-alert")).to_contain_text("Download")

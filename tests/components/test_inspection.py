@@ -40,6 +40,20 @@ def test_where_weights_come_in_after_the_vote_only_leaving_a_model_out_changes_t
     assert [str(entry.ref) for entry in left_out.models] == ["./b"]
 
 
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ("another density", False),
+        ("another scale", False),
+        ("another election", True),
+        ("another weight of the same sign", True),
+    ],
+)
+def test_who_is_outvoted_is_counted_again_for_another_election_or_weight(change, counts):
+    before, after = (question(recipe, elections=True) for recipe in (RECIPE, SAME_MAP[change]))
+    assert (before != after) == counts
+
+
 @pytest.mark.parametrize("change", SAME_MAP)
 def test_the_map_stays_for(change):
     assert question(SAME_MAP[change]) == question(RECIPE)
@@ -64,3 +78,5 @@ def test_without_a_base_there_is_nothing_to_inspect():
 def test_every_question_is_a_recipe_that_can_be_read():
     for recipe in (*SAME_MAP.values(), *ANOTHER_MAP.values()):
         read_recipe(question(recipe))
+    for recipe in SAME_MAP.values():
+        read_recipe(question(recipe, elections=True))

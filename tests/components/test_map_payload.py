@@ -175,19 +175,29 @@ def test_a_samples_errors_add_up_in_quadrature_over_a_cell(report: InterferenceR
 
 def test_each_models_part_is_added_up_by_cell() -> None:
     report = made_up_report(NAMES, entries=300, elections=True)
-    payload = map_payload(report)["by_model"]
+    weights = [[0.5, 2.0, 0.0]] * (len(NAMES) - 1) + [[3.0, 1.0, 1.0]]
+    payload = map_payload(report, weights=weights)["by_model"]
     arranged = arrange(NAMES)
     cells, steps, models = len(arranged.cells), len(report.coarse), len(report.models)
     energy = unpacked(payload["energy"], "<f8").reshape(models, cells)
     inner = unpacked(payload["inner"], "<f8").reshape(len(report.pairs), cells)
     elections = payload["elections"]
-    lost = unpacked(elections["outvoted_by_count"], "<f4").reshape(models, cells, steps)
+    lost, mass = (
+        unpacked(elections[name], "<f4").reshape(models, cells, steps) for name in ("outvoted", "kept_mass")
+    )
+    assert elections["election"] == "mass"
     magnitudes = unpacked(elections["magnitudes"], "<f4").reshape(models, cells, elections["bins"])
     for number, cell in enumerate(arranged.cells):
         mine = [report.tensors[i] for i in cell.tensors]
         assert energy[1, number] == pytest.approx(sum(t.energy[1] for t in mine))
         assert inner[2, number] == pytest.approx(sum(t.inner[2] for t in mine))
-        assert lost[0, number, 7] == pytest.approx(sum(t.elections.outvoted_by_count[0][7] for t in mine))
+        own = [weights[i] for i in cell.tensors]
+        for told, name in ((lost, "outvoted"), (mass, "kept_mass")):
+            for model in range(models):
+                parts = [
+                    getattr(t.elections, name)[model][7] * w[model] for t, w in zip(mine, own, strict=True)
+                ]
+                assert told[model, number, 7] == pytest.approx(sum(parts))
         assert magnitudes[2, number].sum() == sum(t.numel for t in mine)
         biggest = max(t.elections.lowest + len(t.elections.magnitudes[0]) for t in mine)
         assert np.flatnonzero(magnitudes[:, number].any(axis=0)).max() == biggest - 1 - elections["lowest"]
