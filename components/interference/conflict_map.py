@@ -16,7 +16,7 @@ from components.interference.inspecting import SAMPLES, Asked, MapState
 from components.interference.map_editing import edit_cells, own_settings
 from components.interference.map_payload import map_payload
 from components.page import CHANGE, QUICK, Page, complaint, edited
-from components.scripts import script
+from components.scripts import plotly_address, script
 from components.tuning import editing
 from components.tuning.tuner import Tuner
 from merge_core.interference import InterferenceReport
@@ -39,6 +39,7 @@ SHARED = (
 )
 SCRIPTS = (
     *SHARED,
+    "plotly.js",
     "interference/map_scale.js",
     "interference/map_picture.js",
     "interference/map_compare.js",
@@ -73,6 +74,7 @@ class ConflictMap(gr.HTML):
             html_template=(HERE / "conflict_map.html").read_text(encoding="utf-8"),
             js_on_load=script(*SCRIPTS),
             apply_default_css=False,
+            plotly=plotly_address(),
             methods={name: method.title for name, method in METHODS.items()},
             trimming=_trimming(),
             own=own,

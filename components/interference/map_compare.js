@@ -133,6 +133,7 @@ function makeCompare(root) {
       const copy = root.querySelector(".tb-map-drawn").cloneNode(true);
       copy.setAttribute("aria-hidden", "true");
       copy.querySelectorAll(".tb-map-grid, .tb-map-chosen, .tb-map-outlines, .tb-map-corners").forEach((one) => one.remove());
+      copy.querySelector(".tb-map-plot").replaceChildren();
       side.append(copy);
       place.append(side);
       other = { side, picture: makePicture(side, () => {}) };

@@ -1,4 +1,4 @@
-// The picture itself: cells on a canvas, with labels, strips and layer means around them, all placed by `geometryOf`.
+// The picture itself: Plotly's heatmap, with labels, strips and layer means around it, all placed by `geometryOf`.
 
 const measuring = document.createElement("canvas").getContext("2d");
 
@@ -108,14 +108,17 @@ function hatchingOf(pen, colour, scale) {
   return pattern;
 }
 
+const STILL = { displayModeBar: false, staticPlot: true, showSendToCloud: false, plotlyServerURL: "" };
+
 function makePicture(root, legend) {
   const part = (name) => root.querySelector(`.tb-map-${name}`);
-  const [drawnArea, columnsRow, rowsColumn, plot] = ["drawn", "columns", "rows", "plot"].map(part);
+  const [drawnArea, columnsRow, rowsColumn, plot, over] = ["drawn", "columns", "rows", "plot", "over"].map(part);
   const [meansSvg, tracks, bars, shares] = ["means", "tracks", "bars", "shares"].map(part);
   const strips = [...drawnArea.querySelectorAll(".tb-map-strip")];
   const picture = { geometry: null, blocks: new Map() };
   let numbers = [];
   let boxes = []; // of every cell: reading them from the page for every frame would lay it out anew each time
+  let heat = ""; // the colours that Plotly has, once it has this map
 
   function placeLabels(map, geometry) {
     columnsRow.style.height = `${geometry.columnsHeight}px`;
@@ -196,9 +199,12 @@ function makePicture(root, legend) {
     placeLabels(map, geometry);
     placeStrips(map, geometry);
     part("middle").style.height = `${geometry.plotHeight}px`;
-    plot.style.left = `${geometry.left}px`;
-    plot.style.width = `${geometry.plotWidth}px`;
-    plot.style.height = `${geometry.plotHeight}px`;
+    for (const one of [plot, over]) {
+      one.style.left = `${geometry.left}px`;
+      one.style.width = `${geometry.plotWidth}px`;
+      one.style.height = `${geometry.plotHeight}px`;
+    }
+    heat = "";
     placeMeans(geometry);
     boxes = measured(map);
     return true;
@@ -238,7 +244,8 @@ function makePicture(root, legend) {
       block.style.color = letter && legible(shade(value));
     }
     drawMeans(values, range, mode);
-    drawCells(plot.shown, shade);
+    if (map.rows.length) drawHeat(plot.shown);
+    drawOver(plot.shown, shade);
     const key = part("hatch-key");
     if (key) key.hidden = !poor.size;
   };
@@ -260,40 +267,60 @@ function makePicture(root, legend) {
     bars.setAttribute("d", d);
   }
 
-  // In whole pixels of the screen, so that no edge is blurred.
-  function drawCells({ map, mode, values, poor }, shade) {
-    const { columns, rows, columnWidth, rowHeight, gap, plotWidth, plotHeight } = picture.geometry;
+  function drawHeat({ map, values, range, stops }) {
+    const { Plotly } = window;
+    if (!Plotly) {
+      loadPlotly().then(() => drawHeat(plot.shown), () => (plot.textContent = "plotly.js did not load. Reload the page."));
+      return;
+    }
+    const { rows, columns } = picture.geometry;
+    const at = (row, column) => values.cells[map.grid[row * columns + column]] ?? null;
+    const z = Array.from({ length: rows }, (_, row) => Array.from({ length: columns }, (_, column) => at(row, column)));
+    const colours = { zmin: range[0], zmax: range[1], colorscale: stops };
+    const wanted = JSON.stringify(colours);
+    if (!heat) Plotly.react(plot, [heatTrace(z, colours)], heatLayout(), STILL);
+    else Plotly.restyle(plot, { z: [z], ...(heat === wanted ? {} : { ...colours, colorscale: [stops] }) }, [0]);
+    heat = wanted;
+  }
+
+  function heatTrace(z, colours) {
+    const { gap } = picture.geometry;
+    return { type: "heatmap", z, ...colours, xgap: gap, ygap: gap, showscale: false, hoverinfo: "skip", zsmooth: false };
+  }
+
+  function heatLayout() {
+    const { plotWidth, plotHeight, rows, columns } = picture.geometry;
+    const axis = { visible: false, fixedrange: true };
+    return {
+      width: plotWidth, height: plotHeight, margin: { l: 0, r: 0, t: 0, b: 0 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      xaxis: { ...axis, range: [-0.5, columns - 0.5] }, yaxis: { ...axis, range: [rows - 0.5, -0.5] },
+    };
+  }
+
+  // What colours do not say, over them: hatching, and letters.
+  function drawOver({ map, mode, values, poor }, shade) {
+    const { columnWidth, rowHeight, gap, plotWidth, plotHeight } = picture.geometry;
     const scale = devicePixelRatio;
-    const [width, height] = [plotWidth, plotHeight].map((size) => Math.round(size * scale));
-    if (plot.width !== width) plot.width = width;
-    if (plot.height !== height) plot.height = height;
-    const pen = plot.getContext("2d");
-    pen.clearRect(0, 0, width, height);
-    if (!rows) return;
+    [over.width, over.height] = [plotWidth, plotHeight].map((size) => Math.round(size * scale)); // clears it too
     const lettered = MEASURES[mode].models && fitsLetter(columnWidth, rowHeight);
+    if (!lettered && !poor.size) return;
+    const pen = over.getContext("2d");
     pen.font = `700 ${LETTER * scale}px ${getComputedStyle(root).getPropertyValue("--tb-font")}`;
-    const hatching = hatchingOf(pen, getComputedStyle(root).getPropertyValue("--tb-hatch"), scale);
     pen.textAlign = "center";
     pen.textBaseline = "middle";
-    const edge = (place, size, most) => Math.min(Math.round(place * size * scale), most);
-    const between = Math.round(gap * scale);
-    for (let row = 0; row < rows; row++) {
-      const [top, bottom] = [edge(row, rowHeight, height), edge(row + 1, rowHeight, height) - between];
-      for (let column = 0; column < columns; column++) {
-        const cell = map.grid[row * columns + column];
-        const value = cell < 0 ? null : values.cells[cell];
-        if (value === null) continue;
-        const [left, right] = [edge(column, columnWidth, width), edge(column + 1, columnWidth, width) - between];
-        pen.fillStyle = shade(value);
-        pen.fillRect(left, top, right - left, bottom - top);
-        if (poor.has(cell)) {
-          pen.fillStyle = hatching;
-          pen.fillRect(left, top, right - left, bottom - top);
-        }
-        if (!lettered) continue;
-        pen.fillStyle = legible(shade(value));
-        pen.fillText(letterIn(map, mode, value), (left + right) / 2, (top + bottom) / 2);
+    const hatching = hatchingOf(pen, getComputedStyle(root).getPropertyValue("--tb-hatch"), scale);
+    for (const [number, { row, column }] of map.cells.entries()) {
+      const value = values.cells[number];
+      if (row < 0 || value === null) continue;
+      const [x, y] = [column * columnWidth, row * rowHeight];
+      if (poor.has(number)) {
+        pen.fillStyle = hatching;
+        pen.fillRect(...[x + gap / 2, y + gap / 2, columnWidth - gap, rowHeight - gap].map((size) => size * scale));
       }
+      if (!lettered) continue;
+      pen.fillStyle = legible(shade(value));
+      pen.fillText(letterIn(map, mode, value), (x + columnWidth / 2) * scale, (y + rowHeight / 2) * scale);
     }
   }
   return picture;

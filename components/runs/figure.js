@@ -3,23 +3,6 @@
 
 const place = element.querySelector(".tb-figure");
 const failure = element.querySelector(".tb-figure-failure");
-let loaded = null;
-
-// plotly.js, from this server: megabytes, fetched once there is something to draw.
-function plotly() {
-  loaded ??= new Promise((ready, fail) => {
-    const tag = document.createElement("script");
-    tag.src = new URL(props.plotly, document.baseURI).href;
-    tag.async = true;
-    tag.onload = () => ready(window.Plotly);
-    tag.onerror = () => {
-      loaded = null;
-      fail(new Error("plotly.js could not be loaded"));
-    };
-    document.head.append(tag);
-  });
-  return loaded;
-}
 
 function resolved(part, style) {
   if (typeof part === "string") {
@@ -38,7 +21,7 @@ async function draw() {
   failure.hidden = true;
   if (!props.value) return;
   try {
-    const Plotly = await plotly();
+    const Plotly = await loadPlotly();
     const figure = props.value; // what is wanted by now, not when the wait began
     if (!figure) return;
     const { data, layout } = resolved(figure, getComputedStyle(element));

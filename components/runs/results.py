@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
-import plotly
 
 from components import wording
 from components.colours import BASE, MERGE, model_colours
@@ -20,14 +17,13 @@ from components.runs.run_folder import owned_run
 from components.runs.run_rows import title
 from components.runs.score_chart import score_chart
 from components.runs.scores import luck_sentence, score_table
-from components.scripts import script
+from components.scripts import plotly_address, script
 from components.workspace import Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import Job
 from merge_core.jobs.retention import kept_words
 from merge_core.recipe import ModelRef, Recipe, read_recipe
 
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 MERGED = "this merge"
 
 _TABLE = """<p class="tb-results-empty tb-quiet"></p>
@@ -53,12 +49,11 @@ class Figure(gr.HTML):
     """A Plotly figure as plain data, drawn by `figure.js` in the page's colours."""
 
     def __init__(self, **settings: Any) -> None:
-        gr.set_static_paths([PLOTLY])
         super().__init__(
             value=None,
             html_template=_FIGURE,
-            js_on_load=script("runs/figure.js"),
-            plotly=f"gradio_api/file={quote(str(PLOTLY))}",
+            js_on_load=script("plotly.js", "runs/figure.js"),
+            plotly=plotly_address(),
             apply_default_css=False,
             **settings,
         )
