@@ -77,11 +77,13 @@ class Fetched:
             UserError: the Hub does not answer.
             Cancelled: `cancelled` answered true.
         """
-        asked = [
-            (place, start, stop)
-            for place, runs in self._remote_runs(wanted).items()
-            for start, stop in _in_requests(_without(_joined(runs), self._parts[place]))
-        ]
+        by_file: list[list[_Asked]] = []
+        for place, runs in self._remote_runs(wanted).items():
+            missing = _in_requests(_without(_joined(runs), self._parts[place]))
+            by_file.append([(place, start, stop) for start, stop in missing])
+        # One part of each file first: where a file lies is asked for once, and all that want another part wait for it.
+        asked = [part for parts in by_file for part in parts[:1]]
+        asked += [part for parts in by_file for part in parts[1:]]
         if not asked:
             return
         for holder in holders(self._plan):
