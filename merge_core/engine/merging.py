@@ -24,7 +24,7 @@ from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.streaming.budget import Budget
-from merge_core.streaming.inputs import Inputs, rows_of
+from merge_core.streaming.inputs import QUIET, Inputs, place_in_files
 from merge_core.streaming.pieces import Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
@@ -36,8 +36,6 @@ from merge_core.trimming.trim import ScopeTrim, measure_trim, segments_of
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MEMORY = 1 << 30  # bytes that a merge may use unless it is told otherwise
-LOOK_AHEAD = 64  # tensors, while they are fetched from the Hub
-QUIET = 5.0  # seconds of waiting for the Hub after which that is mentioned
 
 
 def merge(
@@ -154,14 +152,12 @@ class _Work:
 
     def _merge_streamed(self, scopes: list[list[tuple[int, TensorPlan]]], whole: bool) -> None:
         """One trim scope at a time, as the base's files lie: the network takes the time, and a scope the memory."""
-        scopes = sorted(scopes, key=lambda scope: min(_place(self._plan, t) for _, t in scope))
+        scopes = sorted(scopes, key=lambda scope: min(place_in_files(self._plan, t) for _, t in scope))
         left = [s for s in scopes if self._left([p for i, t in s for p in pieces_of(i, t)])]
 
         def merge_scope(at: int) -> None:
-            scope, *following = (
-                [p for i, t in s for p in pieces_of(i, t)] for s in left[at : at + LOOK_AHEAD]
-            )
-            each = self._pool.each if self._inputs.hold(scope, following) else self._sweep
+            scopes = ([p for i, t in s for p in pieces_of(i, t)] for s in left[at:])
+            each = self._pool.each if self._inputs.hold(next(scopes), scopes) else self._sweep
             if whole:
                 self._merge_whole_model(left[at], each)
             else:
@@ -314,9 +310,3 @@ def _reader(plan: MergePlan, inputs: Inputs, budget: Budget, device: str) -> Vec
     from merge_core.streaming.accelerator import TorchReader
 
     return TorchReader(plan, budget, device, inputs)
-
-
-def _place(plan: MergePlan, tensor: TensorPlan) -> tuple[str, int]:
-    """Where a tensor lies in the files of the base, or of the first model."""
-    _, spec = rows_of(plan, tensor)[-1]
-    return spec.file, spec.offset

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from merge_core.engine.traffic import share_memory
 from merge_core.errors import UserError
 from merge_core.interference.elections import ballots_of, elected_of, moments_of, told_elections
 from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels
@@ -22,7 +23,7 @@ from merge_core.interference.report import (
     TensorInterference,
 )
 from merge_core.interference.scope_levels import SortedLevels, TableLevels, count_ties, tie_patterns
-from merge_core.interference.stretches import Milestones, unknown
+from merge_core.interference.stretches import Milestones, Stretches, unknown
 from merge_core.kernels.elections import NO_ELECTION, Ballots
 from merge_core.kernels.onset import NEVER
 from merge_core.kernels.tally import Tally, new_tally, scan_tally
@@ -31,10 +32,10 @@ from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
-from merge_core.streaming.budget import Budget, divide
+from merge_core.streaming.budget import Budget
 from merge_core.streaming.counters import BEFORE_FOLDING
-from merge_core.streaming.inputs import Inputs
-from merge_core.streaming.pieces import pieces_of
+from merge_core.streaming.inputs import QUIET, Inputs, place_in_files
+from merge_core.streaming.pieces import Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
 from merge_core.trimming.known import WHOLE_MODEL, KnownThresholds
@@ -80,7 +81,7 @@ def inspect(
     """Count, exactly and at every density of the grid, where the plan's task vectors meet and disagree.
 
     Args:
-        plan: of a method that trims, see `inspectable`.
+        plan: of a method that trims, see `inspectable`; its models may be on the Hub, see `checkpoint.Streamed`.
         progress: told how far it is, in entries.
         cancelled: asked now and then; once true, stops.
         threads: how many work at once; default one per core. Changes nothing in the report.
@@ -92,13 +93,14 @@ def inspect(
         UserError: an input is damaged, is written to meanwhile, or holds values that are not finite.
         Cancelled: `cancelled` answered true.
     """
-    budget = divide(memory, threads or cores(), len(plan.models) + 1)
-    walk = _Walk(plan, progress, cancelled, budget, known, elections)
+    budget, room = share_memory(plan, memory, threads or cores())
+    walk = _Walk(plan, progress, cancelled, budget, room, known, elections)
     try:
         tallies = walk.run()
         walk.inputs.require_unchanged()
         walk.known.save()
     finally:
+        walk.inputs.close()
         walk.pool.close()
     return _report(plan, walk.tensors, tallies)
 
@@ -112,6 +114,7 @@ class _Walk:
         progress: ProgressCallback | None,
         cancelled: CancelCheck | None,
         budget: Budget,
+        room: int,
         known: Path | None,
         elections: bool,
     ) -> None:
@@ -120,10 +123,11 @@ class _Walk:
         self._cancelled = cancelled
         self._elections = elections
         self._started = time.monotonic()
-        self.inputs = Inputs(plan)
+        self.inputs = Inputs(plan, room, self._stopped)
         self._reader = VectorReader(plan, budget, self.inputs)
         self.known = KnownThresholds(known, plan)
-        self.pool = Pool(budget.threads, self._tell)
+        # What is read from the Hub comes in an order, which one thread keeps to.
+        self.pool = Pool(1 if self.inputs.streamed else budget.threads, self._tell)
         self.tensors = [(i, t) for i, t in enumerate(plan.tensors) if t.settings is not None]
         self._done = 0
         self._total = sum(t.numel * (2 if self._votes_late(t) else 1) for _, t in self.tensors)
@@ -135,27 +139,41 @@ class _Walk:
         rule = self._plan.trim(self.tensors[0][1])
         assert rule is not None
         if rule.scope == "tensor":
-            # Largest first, so that no thread is left with a large one at the end.
-            order = sorted(self.tensors, key=lambda numbered: -numbered[1].numel)
-            found = dict(zip([i for i, _ in order], self.pool.each(self._by_tensor, order), strict=True))
+            if self.inputs.streamed:
+                order = sorted(self.tensors, key=lambda numbered: place_in_files(self._plan, numbered[1]))
+            else:  # largest first, so that no thread is left with a large one at the end
+                order = sorted(self.tensors, key=lambda numbered: -numbered[1].numel)
+            tallies = self.pool.watch(lambda at: self._by_tensor(order, at), range(len(order)))
+            found = dict(zip([i for i, _ in order], tallies, strict=True))
             return [found[i] for i, _ in self.tensors]
         scope = [p for i, t in self.tensors if t.counted for p in pieces_of(i, t)]
-        tables = measure_levels(rule, self._reader, scope, self.pool.each)
+        if self.inputs.streamed:
+            self.inputs.hold([p for i, t in self.tensors for p in pieces_of(i, t)])
+            (tables,) = self.pool.watch(lambda s: measure_levels(rule, self._reader, s, self._sweep), [scope])
+        else:
+            tables = measure_levels(rule, self._reader, scope, self.pool.each)
         self._learn(WHOLE_MODEL, tables)
         return self._over_model(tables)
 
-    def _by_tensor(self, numbered: tuple[int, TensorPlan]) -> Tally:
-        number, tensor = numbered
+    def _sweep(self, function: Any, pieces: Sequence[Piece]) -> list[Any]:
+        """As `in_turn`, for pieces that may have to be fetched, in that order."""
+        self.inputs.expect(pieces)
+        return in_turn(function, pieces)
+
+    def _by_tensor(self, order: Sequence[tuple[int, TensorPlan]], at: int) -> Tally:
+        numbered = number, tensor = order[at]
         rule = self._plan.trim(tensor)
         assert rule is not None
         pieces = pieces_of(number, tensor)
+        self.inputs.hold(pieces, (pieces_of(i, t) for i, t in order[at + 1 :]))
         if tensor.numel <= SORTED_ENTRIES:
+            self.inputs.expect(pieces)
             vectors = [c.vectors.copy() for p in pieces for c in self._reader.chunks(p)]
             nothing = np.zeros((len(tensor.sources), 0), np.float32)
             levels = SortedLevels(rule, np.concatenate([nothing, *vectors], axis=1))
             return self._elected(numbered, lambda: levels)
         milestones = Milestones(tensor.numel) if tensor.numel < BEFORE_FOLDING else None
-        tables = measure_levels(rule, self._reader, pieces, in_turn, milestones)
+        tables = measure_levels(rule, self._reader, pieces, self._sweep, milestones)
         self._learn(number, tables)
         patterns = tie_patterns(tables)
         stretches = milestones.stretches(patterns) if milestones else unknown(patterns.shape)
@@ -169,9 +187,13 @@ class _Walk:
         """One tally per tensor, where ties are dealt out over the whole model: each tensor's are counted first."""
 
         counted = [numbered for numbered in self.tensors if numbered[1].counted]
-        stretches = self.pool.each(
-            lambda numbered: count_ties(tables, self._reader, pieces_of(*numbered)), counted
-        )
+
+        def count(numbered: tuple[int, TensorPlan]) -> Stretches:
+            pieces = pieces_of(*numbered)
+            self.inputs.expect(pieces)
+            return count_ties(tables, self._reader, pieces)
+
+        stretches = self.pool.each(count, counted)
         totals = np.array([found.counts.sum(axis=0) for found in stretches])
         before = np.cumsum(totals, axis=0) - totals
         place = {tensor.name: at for at, (_, tensor) in enumerate(counted)}
@@ -231,23 +253,29 @@ class _Walk:
         if ballots is None:
             now = self._elections and not rule.voting.asks_moments
             ballots = ballots_of(rule.voting, moments_of([tally])) if now else NO_ELECTION
-        spans = (span for piece in pieces_of(number, tensor) for span in self._reader.spans(piece))
+        pieces = pieces_of(number, tensor)
+        self.inputs.expect(pieces)
+        spans = (span for piece in pieces for span in self._reader.spans(piece))
         for span in spans:
             assert span.based
             where = (span.address, span.stored, span.start, span.stop)
             top = scan_tally(*where, rule.voting.sign, *levels.told(span), ballots, tally)
             self._reader.require_finite(top, number, span.start, span.stop)
-            if self._cancelled is not None and self._cancelled():
+            if self._stopped():
                 raise Cancelled
         self._done += tensor.numel
         return tally
 
+    def _stopped(self) -> bool:
+        return self.pool.stop.is_set() or (self._cancelled is not None and self._cancelled())
+
     def _tell(self) -> None:
-        if self._cancelled is not None and self._cancelled():
+        if self._stopped():
             raise Cancelled
         if self._progress is not None:
             eta = seconds_left(self._done, self._total, time.monotonic() - self._started)
-            self._progress(Progress(self._done, self._total, "comparing the task vectors", eta))
+            message = "waiting for the Hub" if self.inputs.waited > QUIET else "comparing the task vectors"
+            self._progress(Progress(self._done, self._total, message, eta))
 
 
 def _elections(

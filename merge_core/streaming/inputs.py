@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from merge_core.streaming.spool import Part, Spool
 Array = np.ndarray[Any, np.dtype[Any]]
 
 LONGEST = 1 << 21  # entries of a tensor that are asked for at a time
+LOOK_AHEAD = 64  # scopes, at most, that are fetched before their turn
+QUIET = 5.0  # seconds of waiting for the Hub after which that is mentioned
 AHEAD = 8  # so many such requests of every model find room, unless they are shortest already
 
 
@@ -107,7 +109,7 @@ class Inputs:
         if not self._held:
             self._spool.expect([])
             return False
-        for scope in following:
+        for scope in islice(following, LOOK_AHEAD):
             ahead = list(self._parts(scope))
             if sum(part.size for part in ahead) > self._spool.room:
                 break  # will not be held, and then is not read in this order
@@ -182,6 +184,12 @@ def rows_of(plan: MergePlan, tensor: TensorPlan) -> list[tuple[Checkpoint, Tenso
     return (
         [*models, (plan.base, tensor.base)] if tensor.base is not None and plan.base is not None else models
     )
+
+
+def place_in_files(plan: MergePlan, tensor: TensorPlan) -> tuple[str, int]:
+    """Where a tensor lies in the files of the base, or of the last model."""
+    _, spec = rows_of(plan, tensor)[-1]
+    return spec.file, spec.offset
 
 
 def streams(plan: MergePlan) -> bool:

@@ -14,6 +14,7 @@ from merge_core.engine import traffic as traffic_module
 from merge_core.engine.result import MergeResult
 from merge_core.engine.traffic import traffic
 from merge_core.hub import HubClient
+from merge_core.interference import inspect
 from merge_core.plan import make_plan
 from merge_core.prepare import open_all, prepare
 from merge_core.recipe import Recipe, read_recipe
@@ -183,3 +184,23 @@ def test_another_device_reads_the_hub_as_well(
     merge(prepare(asked, client, stream=True), tmp_path / "streamed", device="cuda")
     merge(prepare(asked, client), tmp_path / "whole", device="cuda")
     assert contents(tmp_path / "streamed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("room", [1 << 24, 400_000])
+@pytest.mark.parametrize("parameters", [{}, {"trim_scope": "model"}])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_inspection_of_models_on_the_hub_counts_what_that_of_downloaded_ones_does(
+    hub: LocalHub,
+    client: HubClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parameters: dict[str, object],
+    dtype: str,
+    room: int,
+) -> None:
+    monkeypatch.setattr(traffic_module, "left_of", lambda *_: room)
+    put_on(hub, tmp_path / "models", dtype)
+    asked = recipe(density=0.3, **parameters)
+    streamed = inspect(prepare(asked, client, stream=True), elections=True)
+    assert not list((tmp_path / "cache").rglob("model*.safetensors"))
+    assert streamed == inspect(prepare(asked, client), elections=True)
