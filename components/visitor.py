@@ -55,7 +55,7 @@ class Visitor:
 
         Raises:
             UserError: a model cannot be opened, too much waits already, or the disk has no room for it; where it has
-                none for a merge's models alone, their weights are left on the Hub.
+                none for the models alone, a merge or a comparison leaves their weights on the Hub.
         """
         checkpoints = open_all(recipe, self.hub)
         text = write_recipe(pinned(recipe, checkpoints))
@@ -71,7 +71,7 @@ class Visitor:
             return queue(options, self._needs(kind, recipe, checkpoints) if whole else Needs())
         except NoRoom as full:
             streamed = self._needs(kind, recipe, checkpoints, stream=True)
-            if not streamed.streams:
+            if not streamed.streams or kind == "probe" or "tensor" in options:
                 raise
             if self.account:
                 require_public(streamed.streams, full)
@@ -98,11 +98,9 @@ class Visitor:
         *,
         stream: bool = False,
     ) -> Needs:
-        """What the work takes with whole models here; with their weights left on the Hub if `stream`, for a merge."""
-        if kind != "merge":
-            return needs_of(checkpoints, self.hub)
+        """What the work takes with whole models here, or with their weights left on the Hub."""
         template = template_ref(recipe)
-        output = bytes_out(recipe, checkpoints[template])
+        output = bytes_out(recipe, checkpoints[template]) if kind == "merge" else 0
         if stream:
             return needs_streamed(checkpoints, template, self.hub, output)
         return needs_of(checkpoints, self.hub, output)

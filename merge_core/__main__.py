@@ -90,12 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         default="cpu",
         help="what computes (default: cpu; cuda needs a GPU)",
     )
-    merge.add_argument(
-        "--stream",
-        action="store_true",
-        help="read models on the Hub while they are merged instead of downloading them; done by itself where the disk "
-        "has no room for them",
-    )
+    _add_stream(merge)
     merge.add_argument(
         "--probe",
         type=Path,
@@ -128,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "--seed", type=_seed, default=0, metavar="S", help="which weights a sample reads (default: 0)"
     )
+    _add_stream(inspect)
     _add_threads(inspect)
     inspect.set_defaults(run=commands.inspect)
 
@@ -163,6 +159,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_count, metavar="N", help="default: one per core")
+
+
+def _add_stream(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="read models on the Hub where they lie instead of downloading them; done by itself where the disk has no "
+        "room for them",
+    )
 
 
 def _count(text: str) -> int:

@@ -50,7 +50,7 @@ def merge(arguments: Arguments) -> None:
             cancelled=stopped,
             note=_note,
             out=arguments.out,
-            stream=arguments.stream,
+            stream=arguments.stream or None,
         )
         probes = _fitting_probes(plan, arguments.probe)
         made = merge_plan(
@@ -138,7 +138,9 @@ def inspect(arguments: Arguments) -> None:
                 plan = plan_without_download(recipe, note=_note)
                 path = make_preview(home(), plan, arguments.sample_mb, arguments.seed, meter, stopped)
             else:
-                plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
+                plan = prepare(
+                    recipe, progress=meter, cancelled=stopped, note=_note, stream=arguments.stream or None
+                )
                 path = make_report(home(), plan, meter, stopped, arguments.threads, arguments.elections)
             document = read_json(path)
         except NotKept as made:  # no reason to fail: it is made anew next time

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merge_core.errors import UserError
-from merge_core.jobs.inspections import make_blocks, make_preview, make_report
+from merge_core.jobs.inspections import make_blocks, make_preview, make_report, report_path
 from merge_core.jobs.job import Job, JobProgress
 from merge_core.jobs.staged_progress import Pace
 from merge_core.json_files import once, read_json, write_json
@@ -49,7 +49,8 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
     """Find where the recipe's models disagree. Result: `report`, a JSON file; with `tensor` it is `blocks` instead.
 
     Options: `sample_mb`, to estimate it from so many MB without downloading the models; `seed` of that sample;
-    `elections`, true to find out as well who is outvoted; `tensor`, to look at one alone, by heads or rows.
+    `elections`, true to find out as well who is outvoted; `tensor`, to look at one alone, by heads or rows; `stream`,
+    see `merge_step`.
     """
     from merge_core.interference import inspectable
     from merge_core.interference.sampling import plan_without_download
@@ -68,7 +69,8 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
         sampling = pace.part(0.95, "Sampling")
         preview = make_preview(root, plan, budget, seed, sampling, pace.cancelled, hub, show)
         return {"report": _relative(preview, root)}
-    plan = prepare(recipe, _hub(), pace.part(0.3, "Reading headers"), pace.cancelled)
+    stream = False if "tensor" in job.options else bool(job.options.get("stream")) or None
+    plan = prepare(recipe, _hub(), pace.part(0.3, "Reading headers"), pace.cancelled, stream=stream)
     if "tensor" in job.options:
         counting = pace.part(0.7, "Counting")
         blocks = make_blocks(root, plan, str(job.options["tensor"]), counting, pace.cancelled)
@@ -100,7 +102,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     recipe = read_recipe(job.recipe)
     model = folder / "model"
     reading = pace.part(0.1, "Reading headers")
-    stream = bool(job.options.get("stream", False))
+    stream = bool(job.options.get("stream")) or None
     plan = prepare(recipe, _hub(), reading, pace.cancelled, out=model, stream=stream)
     probes = _fitting_probes(plan, paths)
     _begin(folder, plan)
@@ -181,13 +183,16 @@ def _begin(folder: Path, plan: MergePlan) -> None:
 
 
 def _inspect_parents(plan: MergePlan, root: Path, pace: Pace) -> Path | None:
-    """The interference report of a merge's parents; None without a base, and where they are not on this machine."""
+    """The interference report of a merge's parents; None without a base, and where nobody has read them before."""
     from merge_core.interference import inspectable
 
     comparing = pace.part(0.2, "Comparing")
-    if plan.recipe.base is None or streams(plan):
+    if plan.recipe.base is None:
         return None
     inspected = inspectable(plan.recipe)
+    if streams(plan):  # comparing them would read them once more
+        known = report_path(root, plan)
+        return known if inspected is plan.recipe and known.exists() else None
     if inspected is not plan.recipe:
         plan = prepare(inspected, _hub(), cancelled=pace.cancelled)
     return make_report(root, plan, comparing, pace.cancelled)

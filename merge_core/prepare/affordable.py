@@ -56,8 +56,8 @@ def streaming_note(needs: Needs) -> str:
     """What a person should know of weights that stay on the Hub."""
     models = "1 model" if len(needs.streams) == 1 else f"{len(needs.streams)} models"
     return (
-        f"{needs.stream / 1e6:,.1f} MB of weights of {models} are read from the Hub while they are merged, and not "
-        "kept: a later run reads them again."
+        f"{needs.stream / 1e6:,.1f} MB of weights of {models} are read from the Hub where they lie, and not kept: a "
+        "later run reads them again."
     )
 
 

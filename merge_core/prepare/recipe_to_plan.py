@@ -60,7 +60,7 @@ def prepare(
     shard_bytes: int = SHARD_BYTES,
     note: Callable[[str], None] | None = None,
     out: Path | None = None,
-    stream: bool = False,
+    stream: bool | None = False,
 ) -> MergePlan:
     """Open the recipe's checkpoints, find out whether they fit together, fetch what is missing, and plan.
 
@@ -81,11 +81,9 @@ def fetch(
     cancelled: CancelCheck | None = None,
     note: Callable[[str], None] | None = None,
     out: Path | None = None,
-    stream: bool = False,
+    stream: bool | None = False,
 ) -> dict[ModelRef, Checkpoint]:
     """The recipe's checkpoints on this machine; those that were not are downloaded once all are known to fit together.
-
-    Where the disk has room for a merge and not for its models, their weights stay on the Hub; see `Streamed`.
 
     Args:
         recipe: a checked recipe.
@@ -93,8 +91,8 @@ def fetch(
         progress, cancelled: of a download; `cancelled` is asked as well while weights are read from the Hub.
         note: told what a person should know and need not mend, see `preflight.Verdict`.
         out: where the merge will be written, so that nothing is downloaded for a merge that has no room; None where
-            there is none, and whole models are needed.
-        stream: leave weights on the Hub although there is room for them.
+            there is none.
+        stream: true leaves weights on the Hub, see `checkpoint.Streamed`; None does where the disk has no room.
 
     Raises:
         UserError: the first problem found; nothing was downloaded unless everything fits, together and on the disk.
@@ -102,8 +100,8 @@ def fetch(
     checkpoints, verdict = open_fitting(recipe, hub, note)
     needs = (
         needs_of(checkpoints, hub, verdict.bytes_out)
-        if out is None and not stream
-        else affordable_needs(recipe, checkpoints, hub, verdict.bytes_out, out, stream=stream)
+        if stream is False
+        else affordable_needs(recipe, checkpoints, hub, verdict.bytes_out, out, stream=bool(stream))
     )
     require_room_for(needs, out)
     if needs.streams and note is not None:

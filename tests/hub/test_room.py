@@ -58,7 +58,7 @@ def test_nothing_is_fetched_where_the_merge_would_have_no_room(
     room = SPARE + WEIGHTS // 2  # for a model's small files, and not for what is made
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, room))
     with pytest.raises(UserError, match="No space on the disk"):
-        fetch(read_recipe(RECIPE), client, out=tmp_path / "out")
+        fetch(read_recipe(RECIPE), client, out=tmp_path / "out", stream=None)
     assert not cached_models()
 
 
@@ -68,10 +68,10 @@ def test_models_stay_on_the_hub_where_the_disk_has_room_for_the_merge_alone(
     room = SPARE + 2 * WEIGHTS + WEIGHTS // 2  # for the models or for what they make, and not for both
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, room))
     said: list[str] = []
-    found = fetch(read_recipe(RECIPE), client, out=tmp_path / "out", note=said.append)
+    found = fetch(read_recipe(RECIPE), client, out=tmp_path / "out", note=said.append, stream=None)
     assert all(checkpoint.root is None and checkpoint.streamed for checkpoint in found.values())
     assert not list(Path(constants.HF_HUB_CACHE).rglob("*.safetensors"))
-    assert "2 models are read from the Hub while they are merged" in said[-1]
+    assert "2 models are read from the Hub where they lie" in said[-1]
     assert all(checkpoint.root for checkpoint in fetch(read_recipe(RECIPE), client).values())
 
 

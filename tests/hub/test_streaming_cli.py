@@ -80,10 +80,25 @@ def test_merge_streams_by_itself_where_its_models_have_no_room_and_says_so(
     capsys.readouterr()
     assert main(["merge", str(recipe), str(tmp_path / "streamed")]) == 0
     said = capsys.readouterr()
-    assert "note: 1.9 MB of weights of 4 models are read from the Hub while they are merged" in said.err
+    assert "note: 1.9 MB of weights of 4 models are read from the Hub where they lie" in said.err
     assert said.out.endswith("read 1.9 MB from the Hub: 8 of 8 files match the hashes it lists\n")
     monkeypatch.undo()
     assert contents(tmp_path / "streamed") == contents(tmp_path / "whole")
+
+
+def test_inspection_streams_by_itself_and_shows_the_same(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(monkeypatch, 1_000_000)
+    monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "first"))
+    assert main(["inspect", str(recipe)]) == 0
+    streamed = capsys.readouterr()
+    assert "note: 1.9 MB of weights of 4 models are read from the Hub where they lie" in streamed.err
+    assert not list(Path(constants.HF_HUB_CACHE).rglob("*.safetensors"))
+    leave(monkeypatch, 10**12)
+    monkeypatch.setenv("TIEBREAK_HOME", str(tmp_path / "second"))
+    assert main(["inspect", str(recipe)]) == 0
+    assert capsys.readouterr().out == streamed.out
 
 
 def test_merge_has_no_room_itself(

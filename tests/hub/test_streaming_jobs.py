@@ -90,6 +90,21 @@ def test_worker_reads_models_from_the_hub_that_have_no_room(
 
 
 @pytest.mark.usefixtures("small_disk")
+def test_models_that_have_no_room_are_compared_and_the_merge_then_shows_that_on_its_card(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
+) -> None:
+    put_on(hub, tmp_path / "models")
+    who = Visitor(client, "")
+    compared = work(workspace, who.submit(workspace, "inspect", "me", recipe(density=0.3), {}))
+    assert (compared.state, compared.error) == ("done", None)
+    merged = run(hub, workspace, who, recipe(density=0.3))
+    assert (merged.result or {})["report"] == (compared.result or {})["report"]
+    read = [r for r in hub.asked("GET /storage") if r.sent]
+    assert sum(r.sent for r in read) == sum(weights_of(hub, *NAMES).values())
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+@pytest.mark.usefixtures("small_disk")
 def test_page_says_what_will_be_read_and_that_the_merge_alone_is_measured(
     hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
 ) -> None:
