@@ -187,7 +187,7 @@ def test_another_device_reads_the_hub_as_well(
 
 
 @pytest.mark.parametrize("room", [1 << 24, 400_000])
-@pytest.mark.parametrize("parameters", [{}, {"trim_scope": "model"}])
+@pytest.mark.parametrize("parameters", [{}, {"trim_scope": "model"}, {"elect": "normmass"}])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_inspection_of_models_on_the_hub_counts_what_that_of_downloaded_ones_does(
     hub: LocalHub,
