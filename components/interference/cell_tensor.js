@@ -75,7 +75,7 @@ function makeCellTensor(root, ask) {
   // What the server says; of another tensor than the one that is chosen by now, nothing.
   function receive(value) {
     const is = (name) => value?.state === name && value.tensor === state.tensor;
-    if (is("blocks")) blocks = readBlocks(JSON.parse(value.payload));
+    if (is("blocks") && value.payload) blocks = readBlocks(JSON.parse(value.payload));
     work.hidden = !is("loading");
     if (is("loading")) {
       const bar = work.querySelector("progress");

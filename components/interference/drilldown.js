@@ -136,4 +136,8 @@ new ResizeObserver(() => {
   follow();
 }).observe(place);
 show();
-watch("value", () => tensors.receive(props.value));
+watch("value", () => {
+  const { value } = props;
+  tensors.receive(value);
+  if (value?.payload) props.value = { ...value, payload: "" }; // Gradio would copy it whenever anything changes
+});

@@ -11,7 +11,7 @@ from components.interference.map_layout import arrange
 from components.interference.wanted_inspection import taking_part
 from components.tuning import cell_rules
 from components.tuning.cell_rules import Tensors
-from components.tuning.editing import shown_weight
+from components.tuning.editing import shown_parameter, shown_weight
 from merge_core.errors import UserError
 from merge_core.methods import METHODS
 from merge_core.recipe import ModelRef, Recipe
@@ -30,15 +30,24 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
     """
     recipe = taking_part(recipe)
     tensors = Tensors(tuple(names))
-    densities = cell_rules.own_densities(recipe, tensors)
-    weights = cell_rules.own_weights(recipe, tensors)
-    weighs = METHODS[recipe.method].parameter("weight") is not None
+    method = METHODS[recipe.method]
+    weighs = method.parameter("weight") is not None
+    rest = cell_rules.rest_of(recipe.parameters.get("density"))
+    rests = None
+    if recipe.slices:  # elsewhere holds what the page's controls show
+        density = method.parameter("density")
+        shown = None if density is None else shown_parameter(recipe, density).value
+        rest = shown if density is None or shown is not None else density.default
+        rests = {e.ref: float(shown_weight(recipe, e).value) for e in recipe.models}
+    densities = cell_rules.own_densities(
+        recipe, tensors, None if rests is None or rest is None else float(rest)
+    )
+    weights = cell_rules.own_weights(recipe, tensors, rests)
     models = [
         {"spelled": str(e.ref), "weight": shown_weight(recipe, e).value if weighs else None}
         for e in recipe.models
     ]
     said: dict[str, Any] = {"models": models, "density": {}, "weight": {}, "fixed": _fixed(recipe)}
-    rest = cell_rules.rest_of(recipe.parameters.get("density"))
     for cell in arrange(names).cells if densities or weights else ():
         mine = [names[i] for i in cell.tensors]
         if any(name in densities for name in mine):

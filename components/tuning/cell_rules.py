@@ -23,15 +23,21 @@ Rules = tuple[Filtered, ...]
 
 @dataclass(frozen=True)
 class Tensors:
-    """The names of all tensors that are merged, in order."""
+    """The names of all tensors that are merged, in order.
+
+    Args:
+        names: of all, or of those that a slice's parameters hold for.
+        layers: the first of the slice and the one behind its last; None for all.
+    """
 
     names: tuple[str, ...]
+    layers: tuple[int, int] | None = None
 
     @cached_property
     def depth(self) -> Mapping[str, float]:
         """Where each stands between the first layer, 0, and the last, 1; gradients are read there."""
-        layers = layer_count(self.names)
-        return {name: depth(locate(name).layer, 0, layers) for name in self.names}
+        first, stop = self.layers or (0, layer_count(self.names))
+        return {name: depth(locate(name).layer, first, stop) for name in self.names}
 
     def resolved(self, rules: Setting) -> list[Scalar | None]:
         """What a setting is for each tensor; None where it says nothing."""
@@ -45,29 +51,32 @@ def set_density(recipe: Recipe, chosen: Set[str], density: float, tensors: Tenso
         UserError: the recipe's form or its trim does not let it differ between tensors.
     """
     require_own_density(recipe)
-    return _change(recipe, "density", None, lambda setting: _with_value(setting, chosen, density, tensors))
+
+    def edit(recipe: Recipe, chosen: Set[str], tensors: Tensors) -> Recipe:
+        return _change(
+            recipe, "density", None, lambda setting: _with_value(setting, chosen, density, tensors)
+        )
+
+    return _by_slice(recipe, chosen, tensors, edit)
 
 
 def set_cell_weight(
     recipe: Recipe, chosen: Set[str], ref: ModelRef, weight: float, tensors: Tensors
 ) -> Recipe:
-    """One model's weight in the chosen tensors.
+    """One model's weight in the chosen tensors."""
 
-    Raises:
-        UserError: the recipe's form does not let it differ between tensors.
-    """
-    _require_models(recipe)
-    return _change(recipe, "weight", ref, lambda setting: _with_value(setting, chosen, weight, tensors))
+    def edit(recipe: Recipe, chosen: Set[str], tensors: Tensors) -> Recipe:
+        return _change(recipe, "weight", ref, lambda setting: _with_value(setting, chosen, weight, tensors))
+
+    return _by_slice(recipe, chosen, tensors, edit)
 
 
 def reset(recipe: Recipe, chosen: Set[str], tensors: Tensors) -> Recipe:
-    """Density and weights of the chosen tensors as those of all others.
+    """Density and weights of the chosen tensors as those of all others; in a recipe of slices, of all others there."""
+    return _by_slice(recipe, chosen, tensors, _reset)
 
-    Raises:
-        UserError: the recipe's form does not let them differ.
-    """
-    _require_models(recipe)
 
+def _reset(recipe: Recipe, chosen: Set[str], tensors: Tensors) -> Recipe:
     def without(setting: Setting) -> Setting:
         rest = rest_of(setting)
         return setting if rest is None else _with_value(setting, chosen, rest, tensors)
@@ -79,8 +88,44 @@ def reset(recipe: Recipe, chosen: Set[str], tensors: Tensors) -> Recipe:
     return recipe
 
 
-def own_densities(recipe: Recipe, tensors: Tensors) -> dict[str, float]:
-    """Tensor → its density, the mean over the models, for those that have another than most."""
+def _by_slice(
+    recipe: Recipe,
+    chosen: Set[str],
+    tensors: Tensors,
+    edit: Callable[[Recipe, Set[str], Tensors], Recipe],
+) -> Recipe:
+    """The edited recipe; each slice that holds for chosen tensors is edited as if it were a recipe of its own."""
+    if not recipe.slices:
+        return edit(recipe, chosen, tensors)
+    slices = []
+    for part in recipe.slices:
+        names = tuple(name for name in tensors.names if recipe.slice_of(name, locate(name).layer) is part)
+        mine = chosen & set(names)
+        if mine:
+            alone = replace(
+                recipe,
+                slices=(),
+                parameters={**recipe.parameters, **part.parameters},
+                models=tuple(ModelEntry(e.ref, part.models.get(e.ref, {})) for e in recipe.models),
+            )
+            edited = edit(alone, mine, Tensors(names, (part.first, part.stop)))
+            own = {
+                name: setting
+                for name, setting in edited.parameters.items()
+                if part.parameters.get(name) == setting or recipe.parameters.get(name) != setting
+            }
+            models = {e.ref: e.parameters for e in edited.models if e.parameters or e.ref in part.models}
+            part = replace(part, parameters=own, models=models)
+        slices.append(part)
+    return replace(recipe, slices=tuple(slices))
+
+
+def own_densities(recipe: Recipe, tensors: Tensors, rest: float | None = None) -> dict[str, float]:
+    """Tensor → its density, the mean over the models, for those that have another than most.
+
+    Args:
+        rest: what the others have; default what holds where no filter matches. A recipe of slices has no such value.
+    """
     parameter = METHODS[recipe.method].parameter("density")
     if parameter is None or not _differs(recipe, "density"):
         return {}
@@ -95,6 +140,8 @@ def own_densities(recipe: Recipe, tensors: Tensors) -> dict[str, float]:
         said = [float(value) for value in values if value is not None]
         if said:
             found[name] = round(sum(said) / len(said), 6)
+    if rest is not None:
+        return {name: value for name, value in found.items() if value != rest}
     common = recipe.parameters.get("density")
     rests = [rest_of(e.parameters.get("density", common)) for e in recipe.models]
     said = [float(rest) for rest in rests if rest is not None]
@@ -102,9 +149,25 @@ def own_densities(recipe: Recipe, tensors: Tensors) -> dict[str, float]:
     return {name: value for name, value in found.items() if value != rest}
 
 
-def own_weights(recipe: Recipe, tensors: Tensors) -> dict[str, dict[str, float]]:
-    """Tensor → model → its weight there, for those that have another weight there than in most."""
+def own_weights(
+    recipe: Recipe, tensors: Tensors, rests: Mapping[ModelRef, float] | None = None
+) -> dict[str, dict[str, float]]:
+    """Tensor → model → its weight there, for those that have another weight there than in most.
+
+    Args:
+        rests: the weight of each model elsewhere, for a recipe of slices.
+    """
     found: dict[str, dict[str, float]] = {}
+    if rests is not None:
+        parameter = METHODS[recipe.method].parameter("weight")
+        layers = layer_count(tensors.names)
+        for name in tensors.names if parameter is not None else ():
+            for ref, rest in rests.items():
+                layer = locate(name).layer
+                value = recipe.value(parameter, model=ref, tensor=name, layer=layer, layers=layers)
+                if value is not None and float(value) != rest:
+                    found.setdefault(name, {})[str(ref)] = float(value)
+        return found
     for entry in recipe.models:
         setting = entry.parameters.get("weight", recipe.parameters.get("weight"))
         if not isinstance(setting, tuple):
@@ -145,7 +208,6 @@ def require_own_density(recipe: Recipe) -> None:
     Raises:
         UserError: it cannot.
     """
-    _require_models(recipe)
     if METHODS[recipe.method].parameter("density") is None:
         raise UserError(
             f"{METHODS[recipe.method].title} has no density.", "Choose a method that trims, such as TIES."
@@ -168,21 +230,16 @@ def effective(recipe: Recipe, name: str) -> str:
     )
 
 
-def _require_models(recipe: Recipe) -> None:
-    if recipe.slices:
-        raise UserError(
-            "This recipe sets its parameters by slices of layers; cells cannot be edited beside them.",
-            "Edit the recipe's text, or write it with `models` instead of `slices`.",
-        )
-
-
 def _has_density(recipe: Recipe) -> bool:
     return METHODS[recipe.method].parameter("density") is not None
 
 
 def _differs(recipe: Recipe, name: str) -> bool:
     levels = [recipe.parameters, *(e.parameters for e in recipe.models)]
-    return any(isinstance(level.get(name), tuple) for level in levels)
+    in_slices = [level for part in recipe.slices for level in (part.parameters, *part.models.values())]
+    return any(name in level for level in in_slices) or any(
+        isinstance(level.get(name), tuple) for level in levels
+    )
 
 
 def _change(recipe: Recipe, name: str, ref: ModelRef | None, change: Callable[[Setting], Setting]) -> Recipe:

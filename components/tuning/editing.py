@@ -126,22 +126,21 @@ def set_method(recipe: Recipe, name: str, earlier: Sequence[Recipe] = ()) -> Rec
 
 def set_parameter(recipe: Recipe, name: str, value: Any) -> Recipe:
     """One value for all models and layers, but for cells that have their own; None leaves it to the method."""
-    bare = _without(recipe, name)
     if value is None:
-        return bare
-    rules = {e.ref: e.parameters[name] for e in recipe.models if has_rules(e.parameters.get(name))}
-    models = tuple(
-        ModelEntry(e.ref, {**e.parameters, name: with_rest(rules[e.ref], value)}) if e.ref in rules else e
-        for e in bare.models
-    )
-    common = {**bare.parameters, name: with_rest(recipe.parameters.get(name), value)}
-    return replace(bare, models=models, parameters=common)
+        return _without(recipe, name)
+
+    def change(level: _Level, settings: Mapping[str, Any]) -> dict[str, Any]:
+        rest, said = _only(settings, settings.keys() - {name}), settings.get(name)
+        common = level == (None, None)
+        return {**rest, name: with_rest(said, value)} if common or has_rules(said) else rest
+
+    return _settings(recipe, change)
 
 
 def set_weight(recipe: Recipe, ref: ModelRef, weight: float) -> Recipe:
     """One model's weight, the same for all its tensors but in cells that have their own; the others keep theirs."""
     slices = tuple(
-        replace(part, models={**part.models, ref: {**part.models.get(ref, {}), "weight": weight}})
+        replace(part, models={**part.models, ref: _with_weight(part.models.get(ref, {}), weight)})
         for part in recipe.slices
     )
     if slices:
@@ -209,7 +208,10 @@ def shown_parameter(recipe: Recipe, parameter: Parameter) -> Shown:
     said = [value for setting in settings for value in values(setting)]
     if not said:
         return Shown(None)
-    rules = next((setting for setting in settings if has_rules(setting)), None)
+    # Of slices the first is shown, whatever cells of others have: what is shown must not jump when a cell is edited.
+    rules = next(
+        (setting for setting in settings[: 1 if recipe.slices else None] if has_rules(setting)), None
+    )
     if rules is not None and (rest := rest_of(rules)) is not None:
         return Shown(rest, "Some cells of the map have their own.")
     everyone = parameter.name in recipe.parameters or len(own) == len(recipe.models)
@@ -238,9 +240,11 @@ def shown_weight(recipe: Recipe, entry: ModelEntry) -> Shown:
 
 
 def _weighed(entry: ModelEntry, weight: float) -> ModelEntry:
-    return ModelEntry(
-        entry.ref, {**entry.parameters, "weight": with_rest(entry.parameters.get("weight"), weight)}
-    )
+    return ModelEntry(entry.ref, _with_weight(entry.parameters, weight))
+
+
+def _with_weight(settings: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    return {**settings, "weight": with_rest(settings.get("weight"), weight)}
 
 
 def _without_model(recipe: Recipe, ref: ModelRef) -> Recipe:

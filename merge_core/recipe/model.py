@@ -82,7 +82,7 @@ class Recipe:
         Returns:
             None where neither the recipe nor the method has a value for this tensor.
         """
-        part = self._slice_of(tensor, layer)
+        part = self.slice_of(tensor, layer)
         at = depth(layer, part.first, part.stop) if part else depth(layer, 0, layers)
         for settings in self._levels(model, part):
             setting = settings.get(parameter.name)
@@ -97,7 +97,8 @@ class Recipe:
             return own, self.parameters
         return (part.models.get(model, {}) if model else {}), part.parameters, self.parameters
 
-    def _slice_of(self, tensor: str, layer: int | None) -> Slice | None:
+    def slice_of(self, tensor: str, layer: int | None) -> Slice | None:
+        """The slice whose parameters hold for a tensor of that layer; None in a recipe without slices."""
         if not self.slices:
             return None
         if layer is not None:

@@ -15,7 +15,7 @@ from components.tuning.cell_rules import (
     set_cell_weight,
     set_density,
 )
-from components.tuning.editing import Draft, set_method, set_parameter, shown_parameter
+from components.tuning.editing import Draft, set_method, set_parameter, set_weight, shown_parameter
 from merge_core.errors import UserError
 from merge_core.methods import METHODS
 from merge_core.recipe import ModelRef, Recipe, read_recipe
@@ -164,3 +164,67 @@ def test_a_trim_over_the_whole_model_has_one_density() -> None:
         set_density(recipe, of_layer(1), 0.5, LLAMA)
     with pytest.raises(UserError, match="no density"):
         set_density(set_method(read_recipe(PLAIN), "linear"), of_layer(1), 0.5, LLAMA)
+
+
+# Recipes of slices ----------------------------------------------------------------------------------------------------
+
+SLICES = """
+merge_method: ties
+base_model: ./base
+slices:
+  - sources:
+      - {model: ./a, layer_range: [0, 6], parameters: {weight: 1.0, density: 0.7}}
+      - {model: ./b, layer_range: [0, 6], parameters: {weight: 0.5}}
+    parameters: {density: [0.1, 0.5]}
+  - sources:
+      - {model: ./a, layer_range: [6, 12], parameters: {weight: 0.25}}
+      - {model: ./b, layer_range: [6, 12], parameters: {weight: [0.5, 1.5]}}
+parameters: {density: 0.3}
+"""
+CHOSEN = of_layer(2, "mlp") | of_layer(5) | of_layer(9, "self_attn.q_proj") | {"lm_head.weight"}
+
+
+def test_cells_of_a_recipe_of_slices_get_a_density_of_their_own_and_no_other_tensor_changes() -> None:
+    recipe = read_recipe(SLICES)
+    edited = set_density(recipe, CHOSEN, 0.9, LLAMA)
+    for ref in (A, B):
+        before, after = values(recipe, "density", ref), values(edited, "density", ref)
+        assert after == {name: 0.9 if name in CHOSEN else before[name] for name in LLAMA.names}
+    assert values(edited, "weight") == values(recipe, "weight")
+
+
+def test_cells_of_a_recipe_of_slices_get_a_weight_of_their_own_and_no_other_model_changes() -> None:
+    recipe = read_recipe(SLICES)
+    edited = set_cell_weight(recipe, CHOSEN, B, -2.0, LLAMA)
+    before = values(recipe, "weight", B)
+    assert values(edited, "weight", B) == {n: -2.0 if n in CHOSEN else before[n] for n in LLAMA.names}
+    assert values(edited, "weight", A) == values(recipe, "weight", A)
+
+
+def test_resetting_cells_of_a_recipe_of_slices_undoes_their_edits() -> None:
+    recipe = read_recipe(SLICES.replace("[0.1, 0.5]", "0.4").replace("[0.5, 1.5]", "0.5"))
+    edited = set_cell_weight(set_density(recipe, CHOSEN, 0.9, LLAMA), CHOSEN, A, 3.0, LLAMA)
+    assert reset(edited, CHOSEN, LLAMA) == recipe
+
+
+def test_one_density_for_all_leaves_edited_cells_of_slices_their_own() -> None:
+    edited = set_parameter(set_density(read_recipe(SLICES), CHOSEN, 0.9, LLAMA), "density", 0.15)
+    assert values(edited, "density") == {n: 0.9 if n in CHOSEN else 0.15 for n in LLAMA.names}
+    weighed = set_weight(set_cell_weight(read_recipe(SLICES), CHOSEN, B, 4.0, LLAMA), B, 0.75)
+    assert values(weighed, "weight", B) == {n: 4.0 if n in CHOSEN else 0.75 for n in LLAMA.names}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sets(st.sampled_from(LLAMA.names), min_size=1), st.sampled_from([0.1, 0.6])), max_size=4
+    )
+)
+def test_any_edits_of_slices_one_after_the_other_are_what_the_merge_takes(edits) -> None:
+    recipe = read_recipe(SLICES)
+    expected = {ref: values(recipe, "density", ref) for ref in (A, B)}
+    for chosen, density in edits:
+        recipe = set_density(recipe, chosen, density, LLAMA)
+        for ref in expected:
+            expected[ref] |= dict.fromkeys(chosen, density)
+    for ref in (A, B):
+        assert values(recipe, "density", ref) == expected[ref]

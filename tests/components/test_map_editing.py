@@ -71,3 +71,37 @@ def test_a_density_is_kept_between_one_percent_and_all() -> None:
     for asked, kept in ((0, 0.01), (7, 1.0)):
         said = json.loads(own_settings(edit_cells(RECIPE, NAMES, {"cells": [CELL], "density": asked}), NAMES))
         assert said["density"] == {CELL: kept}
+
+
+SLICED = read_recipe("""
+merge_method: ties
+base_model: ./base
+slices:
+  - sources:
+      - {model: ./a, layer_range: [0, 2], parameters: {weight: 1.0}}
+      - {model: ./b, layer_range: [0, 2], parameters: {weight: 0.5}}
+    parameters: {density: 0.2}
+  - sources:
+      - {model: ./a, layer_range: [2, 12], parameters: {weight: 1.0}}
+      - {model: ./b, layer_range: [2, 12], parameters: {weight: 0.5}}
+    parameters: {density: 0.6}
+""")
+DEEP = {cell.key for cell in arrange(NAMES).cells if cell.layer == 11}
+
+
+def test_the_map_of_a_recipe_of_slices_knows_which_layers_have_another_density() -> None:
+    said = json.loads(own_settings(SLICED, NAMES))
+    assert said["fixed"] == ""
+    assert said["density"] == dict.fromkeys(DEEP, 0.6)  # the control shows 0.2
+    assert said["weight"] == {}
+
+
+def test_cells_of_a_recipe_of_slices_are_edited_and_reset() -> None:
+    edited = edit_cells(SLICED, NAMES, {"cells": [CELL], "density": 0.9})
+    edited = edit_cells(edited, NAMES, {"cells": [CELL], "model": "./b", "weight": 2.0})
+    said = json.loads(own_settings(edited, NAMES))
+    assert said["density"] == {CELL: 0.9, **dict.fromkeys(DEEP, 0.6)}
+    deeper = edit_cells(SLICED, NAMES, {"cells": [min(DEEP)], "density": 0.9})
+    assert json.loads(own_settings(deeper, NAMES))["density"] == dict.fromkeys(DEEP, 0.6) | {min(DEEP): 0.9}
+    assert said["weight"][CELL] == {"1": 2.0}
+    assert edit_cells(edited, NAMES, {"cells": [CELL], "reset": True}) == SLICED
