@@ -33,18 +33,16 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
     method = METHODS[recipe.method]
     weighs = method.parameter("weight") is not None
     rest = cell_rules.rest_of(recipe.parameters.get("density"))
-    rests = None
+    usual = cell_rules.common_weights(recipe, tensors)
     if recipe.slices:  # elsewhere holds what the page's controls show
         density = method.parameter("density")
         shown = None if density is None else shown_parameter(recipe, density).value
         rest = shown if density is None or shown is not None else density.default
-        rests = {e.ref: float(shown_weight(recipe, e).value) for e in recipe.models}
-    densities = cell_rules.own_densities(
-        recipe, tensors, None if rests is None or rest is None else float(rest)
-    )
-    weights = cell_rules.own_weights(recipe, tensors, rests)
+    elsewhere = None if rest is None or not recipe.slices else float(rest)
+    densities = cell_rules.own_densities(recipe, tensors, elsewhere)
+    weights = cell_rules.own_weights(recipe, tensors)
     models = [
-        {"spelled": str(e.ref), "weight": shown_weight(recipe, e).value if weighs else None}
+        {"spelled": str(e.ref), "weight": usual.get(e.ref, shown_weight(recipe, e).value) if weighs else None}
         for e in recipe.models
     ]
     said: dict[str, Any] = {"models": models, "density": {}, "weight": {}, "fixed": _fixed(recipe)}

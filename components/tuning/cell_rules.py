@@ -7,6 +7,7 @@ chosen with the names of all tensors in view, so that it is part of none but the
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -149,24 +150,38 @@ def own_densities(recipe: Recipe, tensors: Tensors, rest: float | None = None) -
     return {name: value for name, value in found.items() if value != rest}
 
 
-def own_weights(
-    recipe: Recipe, tensors: Tensors, rests: Mapping[ModelRef, float] | None = None
-) -> dict[str, dict[str, float]]:
-    """Tensor → model → its weight there, for those that have another weight there than in most.
+def common_weights(recipe: Recipe, tensors: Tensors) -> dict[ModelRef, float]:
+    """Each model's weight in most tensors, for a recipe of slices, where no level holds for all of them."""
+    common = {}
+    for entry in recipe.models if recipe.slices and tensors.names else ():
+        values = Counter(_weights(recipe, entry.ref, tensors))
+        common[entry.ref] = values.most_common(1)[0][0]
+    return common
 
-    Args:
-        rests: the weight of each model elsewhere, for a recipe of slices.
-    """
+
+def _weights(recipe: Recipe, ref: ModelRef, tensors: Tensors) -> list[float]:
+    """A model's weight in every tensor, 1 where the method has none."""
+    parameter = METHODS[recipe.method].parameter("weight")
+    layers = layer_count(tensors.names)
+
+    def weight(name: str) -> float:
+        if parameter is None:
+            return 1.0
+        layer = locate(name).layer
+        found = recipe.value(parameter, model=ref, tensor=name, layer=layer, layers=layers)
+        return 1.0 if found is None else float(found)
+
+    return [weight(name) for name in tensors.names]
+
+
+def own_weights(recipe: Recipe, tensors: Tensors) -> dict[str, dict[str, float]]:
+    """Tensor → model → its weight there, for those that have another weight there than in most."""
     found: dict[str, dict[str, float]] = {}
-    if rests is not None:
-        parameter = METHODS[recipe.method].parameter("weight")
-        layers = layer_count(tensors.names)
-        for name in tensors.names if parameter is not None else ():
-            for ref, rest in rests.items():
-                layer = locate(name).layer
-                value = recipe.value(parameter, model=ref, tensor=name, layer=layer, layers=layers)
-                if value is not None and float(value) != rest:
-                    found.setdefault(name, {})[str(ref)] = float(value)
+    for ref, rest in common_weights(recipe, tensors).items():
+        for name, value in zip(tensors.names, _weights(recipe, ref, tensors), strict=True):
+            if value != rest:
+                found.setdefault(name, {})[str(ref)] = value
+    if recipe.slices:
         return found
     for entry in recipe.models:
         setting = entry.parameters.get("weight", recipe.parameters.get("weight"))

@@ -8,6 +8,7 @@ import pytest
 
 from components.interference.map_editing import edit_cells, own_settings
 from components.interference.map_layout import arrange
+from components.tuning.editing import Draft
 from merge_core.errors import UserError
 from merge_core.recipe import read_recipe
 
@@ -94,6 +95,15 @@ def test_the_map_of_a_recipe_of_slices_knows_which_layers_have_another_density()
     assert said["fixed"] == ""
     assert said["density"] == dict.fromkeys(DEEP, 0.6)  # the control shows 0.2
     assert said["weight"] == {}
+
+
+def test_the_map_of_a_recipe_of_slices_knows_which_layers_have_another_weight() -> None:
+    text = Draft.of(SLICED).text.replace(
+        "weight: 0.5", "weight: 0.7", 1
+    )  # in the first slice, which has more tensors
+    said = json.loads(own_settings(read_recipe(text), NAMES))
+    assert [model["weight"] for model in said["models"]] == [1.0, 0.7]
+    assert said["weight"] == {key: {"1": 0.5} for key in DEEP}
 
 
 def test_cells_of_a_recipe_of_slices_are_edited_and_reset() -> None:
