@@ -112,21 +112,23 @@ def measure_levels(
     found = [_Coarse(first, other, kept) for first, other in counted]
     slot = np.full((models, COARSE), -1, np.int16)
     for m, coarse in enumerate(found):
-        slot[m, coarse.chosen] = np.arange(coarse.chosen.size)
-    rows = max(coarse.chosen.size for coarse in found)
+        slot[m, coarse.cut] = np.arange(coarse.cut.size)
+    rows = max(1, *(coarse.cut.size for coarse in found))
 
     def count_fine(piece: Piece, counters: Counters) -> None:
         for span in reader.spans(piece):
             counters.make_room(span.stop - span.start)
             scan_fine(*span.where, slot, counters.table)
 
-    fine = low.count(slot, rows)
-    if fine is None:
+    listed = low.counted(slot)
+    if listed is None:
         fine = count_over((models, rows, FINE), pieces, each, count_fine)
+        listed = [_inside(coarse.cut, row) for coarse, row in zip(found, fine, strict=True)]
     first = np.full((models, COARSE), NEVER, np.uint8)
     inner = np.full((models, rows, FINE), NEVER, np.uint8)
     told = [
-        _tell(coarse, fine[m], kept, rule.keep_equal, first[m], inner[m]) for m, coarse in enumerate(found)
+        _tell(coarse, *listed[m], kept, rule.keep_equal, first[m], slot[m], inner[m])
+        for m, coarse in enumerate(found)
     ]
     return LevelTables(first, slot, inner, tuple(ties for ties, _ in told), tuple(found for _, found in told))
 
@@ -150,17 +152,21 @@ class _LowPatterns:
             for m, count in enumerate(listed.tolist() if self._listed <= MOST_LOW else ()):
                 self._found[m].append(room[m, :count].copy())
 
-    def count(self, slot: Array, rows: int) -> Array | None:
-        """What `scan_fine` would count: uint32 [models, rows, FINE]; None where there were too many."""
+    def counted(self, slot: Array) -> list[tuple[Array, Array]] | None:
+        """Per model, the patterns in bins with a slot, and how many entries each has; None if there were too many."""
         if self._listed > MOST_LOW:
             return None
-        fine = np.zeros((len(self._found), rows, FINE), np.uint32)
-        for m, found in enumerate(self._found):
-            patterns = np.concatenate(found)
-            row = slot[m, patterns >> LOW_BITS]
-            inside = row >= 0
-            np.add.at(fine[m], (row[inside], patterns[inside] & LOW_MASK), 1)
-        return fine
+        patterns = [np.concatenate(found) for found in self._found]
+        return [
+            np.unique(p[row[p >> LOW_BITS] >= 0], return_counts=True)
+            for p, row in zip(patterns, slot, strict=True)
+        ]
+
+
+def _inside(cut: Array, fine: Array) -> tuple[Array, Array]:
+    """The patterns that `scan_fine` counted in a model's bins `cut`, and how many entries each has."""
+    at = np.flatnonzero(fine[: cut.size])
+    return (cut[at >> int(LOW_BITS)] << int(LOW_BITS)) + (at & int(LOW_MASK)), fine.ravel()[at]
 
 
 class _Coarse:
@@ -181,44 +187,54 @@ class _Coarse:
         # The bin of zero is always looked at closely: a zero never survives.
         self.chosen = np.union1d(self.bins[at], 0).astype(np.int64)
         self.chosen_first = first[self.chosen].astype(np.int64)
+        self.cut = self.chosen[other[self.chosen] > 0]  # those that need a table of their own
         # Entries in larger bins than each chosen one.
         larger = np.searchsorted(-self.bins, -self.chosen)
         self.chosen_before = np.r_[0, self.through][larger]
 
 
 def _tell(
-    coarse: _Coarse, fine: Array, kept: Array, keep_equal: bool, first: Array, inner: Array
+    coarse: _Coarse,
+    others: Array,
+    having: Array,
+    kept: Array,
+    keep_equal: bool,
+    first: Array,
+    slot: Array,
+    inner: Array,
 ) -> tuple[tuple[Tie, ...], dict[int, Threshold]]:
     """Turn counts of patterns into codes, written to `first` and `inner`; answer ties and thresholds.
+
+    `others` are the patterns in the chosen bins but the first of each; `having`, how many entries each of them has.
 
     A pattern with a others above it and e entries of its own survives whole from the first density that keeps a + e,
     and in part from the first that keeps a + 1. Where these are the same density it has one level; else it is a tie,
     unless all equals are kept together.
     """
-    fine = fine[: coarse.chosen.size]
-    fine[:, 0] = coarse.chosen_first
-    at = np.flatnonzero(fine)[::-1]  # patterns that occur, largest first
-    top = coarse.chosen[at >> int(LOW_BITS)]
-    counts = fine.ravel()[at].astype(np.int64)
+    occur = coarse.chosen_first > 0
+    patterns = np.r_[coarse.chosen[occur] << int(LOW_BITS), others.astype(np.int64)]
+    order = np.argsort(-patterns)  # the largest first
+    patterns = patterns[order]
+    counts = np.r_[coarse.chosen_first[occur], having.astype(np.int64)][order]
+    top = patterns >> int(LOW_BITS)
     # Entries above a pattern: those in larger bins, and those in its own that are larger.
     within = np.cumsum(counts) - counts
-    opens = np.r_[True, top[1:] != top[:-1]] if at.size else np.zeros(0, bool)
-    before = (
-        coarse.chosen_before[at >> int(LOW_BITS)] + within - np.maximum.accumulate(np.where(opens, within, 0))
-    )
+    opens = np.r_[True, top[1:] != top[:-1]] if top.size else np.zeros(0, bool)
+    before = coarse.chosen_before[np.searchsorted(coarse.chosen, top)] + within
+    before -= np.maximum.accumulate(np.where(opens, within, 0))
     through = before + counts
     begins = np.searchsorted(kept, before + 1)  # the first density at which one of them survives
     ends = np.searchsorted(kept, through)  # … at which all do
-    patterns = (top << int(LOW_BITS)) + (at & int(LOW_MASK))
     zero = patterns == 0
-    codes = inner.reshape(-1)
-    codes[at] = np.where(zero, NEVER, np.minimum(begins if keep_equal else ends, NEVER))
+    codes = np.where(zero, NEVER, np.minimum(begins if keep_equal else ends, NEVER))
     ties: list[Tie] = []
     for k in [] if keep_equal else np.flatnonzero((begins < ends) & ~zero).tolist():
-        codes[at[k]] = TIED + len(ties)
+        codes[k] = TIED + len(ties)
         ties.append(tie_of(int(patterns[k]), int(before[k]), int(counts[k]), kept, int(begins[k])))
     first[coarse.bins] = np.minimum(np.searchsorted(kept, coarse.through), NEVER)
-    first[coarse.chosen] = inner[: coarse.chosen.size, 0]
+    low = patterns & int(LOW_MASK)
+    first[top[low == 0]] = codes[low == 0]
+    inner[slot[top[low > 0]], low[low > 0]] = codes[low > 0]
     return tuple(ties), _thresholds(patterns, counts, through, kept)
 
 
