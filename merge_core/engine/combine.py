@@ -60,7 +60,7 @@ class Combiner:
         for base, vectors, trimmed in segments:
             told = settings if trimmed is None else {**settings, "trimmed": trimmed}
             if self._plan.method.draws:
-                told = {**told, "draw": Draw(tensor.name, self._plan.drawn_as, start)}
+                told = {**told, "draw": Draw(tensor.repeats or tensor.name, self._plan.drawn_as, start)}
             merged = _applied(base, function(vectors, **told))
             n = merged.size
             start += n

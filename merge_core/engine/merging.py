@@ -74,8 +74,8 @@ def merge(
         work = _Work(plan, output, progress, cancelled, threads or cores(), memory, known, device)
         resumed = work.finished / max(work.total, 1)
         work.run()
-        work.save()
         work.require_unchanged()
+        work.save()
         output.complete([*companion_files(plan), *extra_files])
     return MergeResult(Path(out), plan.bytes_out, time.monotonic() - started, resumed, *work.from_hub)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from merge_core.engine.traffic import share_memory
 from merge_core.errors import UserError
 from merge_core.interference.blocks import Block, Blocks, blocks_of
 from merge_core.interference.known_levels import known_tables
@@ -22,7 +23,6 @@ from merge_core.kernels.onset import NEVER
 from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
-from merge_core.streaming.budget import divide
 from merge_core.streaming.inputs import Inputs
 from merge_core.streaming.pieces import CHUNK, PIECE, Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores
@@ -195,7 +195,7 @@ class _Walk:
         self._plan, self._number, self._tensor = plan, number, plan.tensors[number]
         self.cut = cut_of(plan, number)
         self._progress, self._cancelled = progress, cancelled
-        budget = divide(memory, threads, len(plan.models) + 1)
+        budget, _ = share_memory(plan, memory, threads)
         self._inputs = Inputs(plan)
         self._reader = VectorReader(plan, budget, self._inputs)
         self._known = KnownThresholds(known, plan)

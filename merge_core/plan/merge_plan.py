@@ -105,10 +105,11 @@ class MergePlan:
     @cached_property
     def drawn_as(self) -> tuple[str, ...]:
         """What random draws know `models` by: names that are the same once the recipe is pinned or published."""
-        published = {
-            str(ref): model.name for ref, model in published_models(self.recipe, self.commits).items()
+        names = {
+            str(ref): "+".join(f"{part.name}@{part.commit or ''}" for part in model.parts)
+            for ref, model in published_models(self.recipe, self.commits).items()
         }
-        return tuple(published[name] for name in self.names)
+        return tuple(names[name] for name in self.names)
 
     @property
     def bytes_in(self) -> int:

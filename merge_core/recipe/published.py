@@ -43,7 +43,7 @@ class PublishedModel:
 
 
 def published_models(recipe: Recipe, commits: Mapping[str, str | None]) -> dict[ModelRef, PublishedModel]:
-    """The public name of every model of `recipe`; folders of one name are told apart by a number.
+    """The public name of every model of `recipe`; folders of one name are told apart by a number, in order of paths.
 
     Args:
         recipe: as its author wrote it.
@@ -51,13 +51,14 @@ def published_models(recipe: Recipe, commits: Mapping[str, str | None]) -> dict[
             folder.
     """
     folders: dict[str, str] = {}
+    paths = [path for ref in recipe.refs() for path in (ref.path, ModelRef.parse(ref.lora or "").path)]
+    for path in sorted(filter(_is_folder, set(paths) - {""})):
+        folders[path] = _unused(_folder_name(path), folders.values())
 
     def public(ref: ModelRef, commit: str | None) -> PublishedModel:
         if commit is not None or not _is_folder(ref.path):
             revision = commit or ref.revision
             return PublishedModel(ModelRef(ref.path, revision), ref.path, revision)
-        if ref.path not in folders:
-            folders[ref.path] = _unused(_folder_name(ref.path), folders.values())
         name = folders[ref.path]
         return PublishedModel(ModelRef(f"./{name}"), name, None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 import yaml
 
 from merge_core.engine import merge
-from merge_core.prepare import prepare
-from merge_core.recipe import load_recipe, read_recipe
+from merge_core.plan import make_plan
+from merge_core.prepare import open_all, prepare
+from merge_core.recipe import ModelRef, load_recipe, read_recipe
 from merge_core.streaming import pieces as pieces_module
 from tests.checkpoints import as_float64, read_model, write_model
 from tests.core.test_engine import family, recipe_text, weight_bytes
@@ -89,3 +92,39 @@ def test_dare_ties_adds_those_that_agree_with_the_heavier_side(tmp_path: Path) -
     assert set(run(text, tmp_path / "sum")["w"]) == {3.0}
     text = recipe_text(paths, "dare_ties", weights=(1.0, 1.0, 1.0), normalize=True)
     assert set(run(text, tmp_path / "mean")["w"]) == {1.5}
+
+
+def test_folders_of_one_name_keep_their_draws_in_any_order(tmp_path: Path) -> None:
+    base, *tuned = family(tmp_path / "models", "float32", models=2)
+    named = [shutil.move(model, tmp_path / f"run-{n}" / "final") for n, model in enumerate(tuned)]
+    merged = []
+    for order in (named, named[::-1]):
+        text = recipe_text([base, *order], "dare_linear", weights=(1.0, 1.0), density=0.5)
+        merged.append(run(text, tmp_path / f"out-{len(merged)}"))
+    for name, values in merged[0].items():
+        np.testing.assert_array_equal(values, merged[1][name])
+
+
+def test_tied_embeddings_stay_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    paths = []
+    for name in ("base", "a", "b"):
+        table = rng.normal(size=(40, 8))
+        tensors = {"model.embed_tokens.weight": table, "lm_head.weight": table}
+        config = {"model_type": "llama", "tie_word_embeddings": True}
+        paths.append(write_model(tmp_path / name, tensors, config=config))
+    merged = run(recipe_text(paths, "dare_ties", weights=(1.0, 1.0), density=0.5), tmp_path / "out")
+    np.testing.assert_array_equal(merged["lm_head.weight"], merged["model.embed_tokens.weight"])
+
+
+def test_two_revisions_of_a_model_draw_each_for_itself(tmp_path: Path, ones: list[Path]) -> None:
+    recipe = read_recipe(recipe_text(ones, "dare_linear", weights=(1.0, 1.0), density=0.5))
+    opened = {ref: checkpoint for ref, checkpoint in open_all(recipe).items()}
+    names = {str(ones[1]): "acme/model@v1", str(ones[2]): "acme/model@v2"}
+    entries = tuple(replace(e, ref=ModelRef.parse(names[str(e.ref)])) for e in recipe.models)
+    checkpoints = {recipe.base: opened[recipe.base]}
+    for before, after in zip(recipe.models, entries, strict=True):
+        commit = str(after.ref.revision) * 20
+        checkpoints[after.ref] = replace(opened[before.ref], ref=str(after.ref), commit=commit)
+    first, second = make_plan(replace(recipe, models=entries), checkpoints).drawn_as
+    assert first != second

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from merge_core.engine import merge
+from merge_core.errors import UserError
 from merge_core.interference import inspect
 from merge_core.kernels import rank
 from merge_core.prepare import prepare
@@ -165,3 +166,11 @@ def test_thresholds_are_found_again_whatever_their_scope_and_the_order_they_came
         assert {k: found.get(0, 4, k) for k in (3, 5, 7)} == {**small, 5: Threshold(7, 3, 2)}
         assert found.get(0, WHOLE_MODEL, 10**10) == large[10**10]
         assert [found.get(0, 4, 4), found.get(0, 5, 3), found.get(1, 4, 3)] == [None, None, None]
+
+
+def test_nothing_is_learned_from_an_input_that_changed_meanwhile(tmp_path: Path, models: list[Path]) -> None:
+    plan = prepare(read_recipe(recipe_text(models, density=0.3)))
+    weights = models[0] / "model.safetensors"
+    with pytest.raises(UserError, match="changed while it was read"):
+        merge(plan, tmp_path / "out", known=tmp_path / "known", progress=lambda _: weights.touch())
+    assert not list((tmp_path / "known").glob("*"))
