@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -47,6 +49,8 @@ def number(event: gr.EventData, name: str) -> float:
         Refused: there is no such number.
     """
     found = field(event, name)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise Refused(f"This request's field '{name}' is not a number.")
-    return float(found)
+    if not isinstance(found, bool) and isinstance(found, int | float):
+        with suppress(OverflowError):  # JSON's integers have no end
+            if math.isfinite(found):
+                return float(found)
+    raise Refused(f"This request's field '{name}' is not a number.")

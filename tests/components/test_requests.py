@@ -85,6 +85,22 @@ def test_call_with_fields_of_another_kind_is_told_so_and_leaves_no_traceback(
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.parametrize(
+    "number", [10**400, float("inf"), float("-inf"), float("nan")], ids=["huge", "inf", "-inf", "nan"]
+)
+def test_number_that_no_control_gives_is_told_so_and_leaves_no_traceback(
+    served: tuple[str, Path], number: float
+) -> None:
+    address, log = served
+    numeric = {"weight": "weight", "density": "share", "sample": "mb"}
+    events = [event for event in told_events(address) if event["name"] in numeric]
+    assert events
+    for event in events:
+        fields = {"key": "x", "weight": 1, numeric[event["name"]]: number}
+        assert "is not a number" in answer(address, event, fields, new_owner()), event
+    assert "Traceback" not in log.read_text()
+
+
 def test_call_of_nobody_is_told_so_and_leaves_no_traceback(served: tuple[str, Path]) -> None:
     address, log = served
     for event in told_events(address):
