@@ -9,13 +9,14 @@ import httpx2
 from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
 
 from merge_core.errors import UserError
+from merge_core.hub.content_range import is_part_of, other_part
 from merge_core.hub.lines import Line
 from merge_core.hub.listing import Listing
 from merge_core.hub.problems import TROUBLE, root_cause, status_of
 from merge_core.hub.session import ANSWER_WITHIN, PATIENT, Session, origin
 from merge_core.progress import CancelCheck, Cancelled
 
-_WHOLE = re.compile(r"bytes \d+-\d+/(\d+)")
+_SIZE = re.compile(r"bytes \d+-\d+/(\d+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXPIRED = {401, 403, 404, 410}  # what a store says to an address that was signed too long ago
 
@@ -95,9 +96,8 @@ class RangeReader:
         found = self._line().part(store, self._known_to(store), start, stop)
         if found is None:
             return None
-        whole = _WHOLE.fullmatch(found.whereof)
-        same = self._tags.get(store) == found.tag and whole is not None
-        return found.data if same and whole and int(whole[1]) == self._listing.files[file].size else None
+        asked_for = is_part_of(found.whereof, start, stop, self._listing.files[file].size)
+        return found.data if asked_for and self._tags.get(store) == found.tag else None
 
     def _line(self) -> Line:
         """This thread's."""
@@ -132,6 +132,7 @@ class RangeReader:
                     "Read the whole models: inspect without a sample, or free room on the disk for a merge.",
                 )
             self._require_same(response, file)
+            self._require_part(response, file, start, start + room.nbytes)
             for chunk in response.iter_bytes():
                 fitting = chunk[: room.nbytes - filled]
                 room[filled : filled + len(fitting)] = fitting
@@ -150,15 +151,31 @@ class RangeReader:
         told = [
             answer.headers.get("x-linked-etag", "").strip('W/"') for answer in (*response.history, response)
         ]
-        whole = _WHOLE.fullmatch(response.headers.get("content-range", ""))
         tag = response.headers.get("etag", "")
         with self._lock:
             same = self._tags.setdefault(str(response.url), tag) == tag
         other = expected.sha256 is not None and any(
             _SHA256.fullmatch(t) and t != expected.sha256 for t in told
         )
-        if other or not same or (whole is not None and int(whole[1]) != expected.size):
+        size = _size_told(response)
+        if other or not same or (size is not None and size != expected.size):
             raise UserError(
                 f"{self._listing.repo_id}: {file} changed on the Hub while it was read.",
                 "Open the models again, and start anew.",
             )
+
+    def _require_part(self, response: httpx2.Response, file: str, start: int, stop: int) -> None:
+        """Refuse a part that is not the one asked for, or does not say which it is."""
+        said = response.headers.get("content-range", "")
+        size = self._listing.files[file].size
+        if response.status_code == 206 and not is_part_of(said, start, stop, size):
+            raise other_part(self._session.endpoint, file)
+
+
+def _size_told(response: httpx2.Response) -> int | None:
+    """Bytes of the whole file; None where the answer does not tell."""
+    if response.status_code == 206:
+        told = _SIZE.fullmatch(response.headers.get("content-range", ""))
+        return int(told[1]) if told else None
+    length = response.headers.get("content-length", "")
+    return int(length) if re.fullmatch(r"[0-9]+", length) else None

@@ -30,6 +30,7 @@ from huggingface_hub.utils._http import default_client_factory
 from merge_core import __version__
 from merge_core.errors import UserError
 from merge_core.home import on_space
+from merge_core.hub.content_range import is_part, other_part
 from merge_core.hub.problems import TROUBLE, About, asked_wait, explain, is_cut, root_cause, status_of
 from merge_core.progress import CancelCheck, Cancelled
 
@@ -227,6 +228,10 @@ class Session:
         headers = {**self.headers(), "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         with get_session().stream("GET", url, headers=headers, timeout=ANSWER_WITHIN) as response:
             hf_raise_for_status(response)
+            if response.status_code == 206 and not is_part(
+                response.headers.get("content-range", ""), start, stop
+            ):
+                raise other_part(self.endpoint, file)
             skipped = (
                 start if response.status_code == 200 else 0
             )  # Range ignored: the file comes from its start

@@ -96,7 +96,7 @@ class Reading(Access):
         with_blobs = request.query_params.get("blobs", "").lower() == "true"
         files = commit.files.items()
         answer["siblings"] = [
-            {"rfilename": p, **(_blob(b, "pointerSize") if with_blobs else {})} for p, b in files
+            {"rfilename": p, **(_blob(b, self.store.tells_contents) if with_blobs else {})} for p, b in files
         ]
         answer["sha"] = commit.sha
         return JSONResponse(answer)
@@ -195,8 +195,10 @@ def _content(request: Request, blob: Blob, headers: dict[str, str]) -> Response:
     return StreamingResponse(read(), status, headers, media_type="application/octet-stream")
 
 
-def _blob(blob: Blob, pointer: str) -> dict[str, Any]:
-    lfs = {"lfs": {"sha256": blob.sha256, "size": blob.size, pointer: 134}} if blob.lfs else {}
+def _blob(blob: Blob, tells_content: bool) -> dict[str, Any]:
+    if not tells_content:
+        return {"size": blob.size}
+    lfs = {"lfs": {"sha256": blob.sha256, "size": blob.size, "pointerSize": 134}} if blob.lfs else {}
     return {"size": blob.size, "blobId": blob.git, **lfs}
 
 

@@ -54,11 +54,13 @@ class LocalHub:
         requests: every request so far, oldest first.
         ignore_range: answer with whole files, as some proxies do.
         tells_sizes: a model's description tells the sizes of its files, where asked to.
+        slices: an answer to a part of a file begins at a multiple of so many bytes, as in some caches.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.ignore_range = False
         self.tells_sizes = True
+        self.slices = 1
         self.store = Store(Path(tempfile.mkdtemp(prefix="hub-")))
         self.token = TOKEN
         self.add_user("ada", TOKEN, organisations=("guild",))
@@ -160,6 +162,7 @@ class LocalHub:
         self.bugs.clear()
         self._faults.clear()
         self.ignore_range, self.tells_sizes, self.store.names_as_git = False, True, True
+        self.store.tells_contents, self.slices = True, 1
 
     def fail(
         self,
@@ -236,6 +239,10 @@ class LocalHub:
         scope = {**scope, "path": path}
         if self.ignore_range:
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"range"]
+        if match := re.fullmatch(r"bytes=(\d+)-(\d+)", headers.get("range", "")):
+            early = int(match[1]) % self.slices
+            part = f"bytes={int(match[1]) - early}-{int(match[2]) - early}".encode()
+            scope["headers"] = [(k, part if k == b"range" else v) for k, v in scope["headers"]]
         if not self.tells_sizes:
             scope["query_string"] = scope["query_string"].replace(b"blobs=true", b"")
 

@@ -93,6 +93,7 @@ class Store:
         self.users: dict[str, User] = {}  # by token
         self.collections: dict[str, list[str]] = {}
         self.names_as_git = True
+        self.tells_contents = True
         self.lock = threading.RLock()
 
     def put(self, content: bytes, lfs: bool) -> Blob:
