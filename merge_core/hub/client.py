@@ -245,7 +245,7 @@ class HubClient:
             found or open_remote(name, listing.commit, sizes, small.read, adapter=adapter),
             root=None,  # what is remembered must stay true when the cache is emptied
             gated=listing.gated,
-            contents={path: file.sha256 or file.git or "" for path, file in listing.files.items()},
+            contents={path: listing.content_of(path) for path in listing.files},
             sizes=sizes,
             fetch_start=small.start,
         )

@@ -45,6 +45,11 @@ class Listing:
     files: Mapping[str, RemoteFile]
     gated: bool
 
+    def content_of(self, name: str) -> str:
+        """What tells a file's content apart: its hash, or where it lies, for a Hub that names no hashes."""
+        file = self.files[name]
+        return file.sha256 or file.git or f"{self.repo_id}@{self.commit}/{name}"
+
 
 def is_commit(revision: str | None) -> bool:
     """True for a full commit SHA, which always means the same content."""

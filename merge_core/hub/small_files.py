@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from merge_core.errors import UserError
+from merge_core.errors import TryAgain, UserError
 from merge_core.hub.listing import Listing
 from merge_core.hub.session import PROMPT, Patience, Session
 from merge_core.progress import CancelCheck
@@ -41,12 +41,17 @@ class SmallFiles:
             return self._read(file, start, stop)
 
     def start(self, name: str, most: int) -> bytes | None:
-        """The first bytes of a file, at most `most`; None where there is none or it cannot be read, now and later."""
+        """The first bytes of a file, at most `most`; None where there is none or it cannot be read.
+
+        What the Hub refuses is not asked for again; where it only could not answer, it may the next time.
+        """
         found = self._listing.files.get(name)
         if found is None or name in self._closed:
             return None
         try:
             return self.read(name, 0, min(most, found.size))
+        except TryAgain:
+            return None
         except UserError:  # what the file would tell stays unknown
             self._closed.add(name)
             return None

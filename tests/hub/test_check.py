@@ -169,6 +169,44 @@ def test_small_file_that_cannot_be_read_stands_against_nothing(
     assert found.terms[-1].endswith("not every model names a licence.")
 
 
+def test_small_file_is_read_once_the_hubs_trouble_has_passed(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    add("code", front="license: llama3.1", tokens=("b", "a"))
+    expected = verdict(client, tmp_path, "code")
+    add("math", front="license: llama3.1", tokens=("b", "a"))
+    hub.fail("resolve/.*/(tokenizer.json|README)", status=503)
+    verdict(client, tmp_path, "math")
+    hub.forget()
+    found = verdict(client, tmp_path, "math")
+    assert found.notes == tuple(note.replace("code", "math") for note in expected.notes)
+    assert found.terms == tuple(term.replace("code", "math") for term in expected.terms)
+    assert "2 tokens (b, a)" in found.notes[0]
+
+
+def test_models_are_compared_at_a_hub_that_says_nothing_of_contents(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    hub.store.tells_contents = False
+    add("code", tokens=("b", "a"))
+    add("math", tokens=("a", "b", "c"))
+    add("same")
+    found = verdict(client, tmp_path, "code", "math", "same").notes
+    assert [note.partition(" (")[0] for note in found] == [
+        "acme/code keeps 2 tokens",
+        "acme/math knows 1 token",
+    ]
+
+
+def test_chat_template_is_seen_at_a_hub_that_says_nothing_of_contents(
+    hub: LocalHub, client: HubClient, add: Add, tmp_path: Path
+) -> None:
+    hub.store.tells_contents = False
+    add("code", chat_template="{}", tokenizer=json.dumps({"model": {"vocab": {"a": 0, "b": 1}}}))
+    checkpoints = open_all(recipe_of(tmp_path, "code"), client)
+    assert [tokenizer_files.has_chat_template(c) for c in checkpoints.values()] == [False, True]
+
+
 def test_terms_of_gated_and_unlicensed_models_are_said(client: HubClient, add: Add, tmp_path: Path) -> None:
     add("code", front="license: llama3.1", gated=True)
     add("math", front="tags: [x]")

@@ -311,6 +311,17 @@ def test_mirror_that_names_small_files_in_its_own_way_is_believed(
     assert client.download(client.checkpoint(ModelRef(ID))).root is not None
 
 
+def test_download_from_a_hub_that_says_nothing_of_contents(
+    hub: LocalHub, client: HubClient, model: Path
+) -> None:
+    hub.store.tells_contents = False
+    hub.add_model(ID, model)
+    here = client.download(client.checkpoint(ModelRef(ID)))
+    assert here.root is not None
+    for name in ("config.json", *sorted({spec.file for spec in here.specs.values()})):
+        assert (here.root / name).read_bytes() == (model / name).read_bytes()
+
+
 def test_download_under_way_in_another_process_is_waited_for(
     hub: LocalHub, client: HubClient, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
