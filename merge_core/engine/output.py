@@ -56,7 +56,7 @@ class OutputFolder:
     def open(self) -> Iterator[OutputFolder]:
         """Hold the folder; on `UserError` and cancellation nothing of it remains, on a crash its journal does.
 
-        On `TryAgain` its journal remains as well, if there is a finished piece in it.
+        On `TryAgain` its journal remains as well, if there is a finished piece in it and the disk takes it.
 
         Raises:
             UserError: the output folder is not empty or cannot be made, another merge writes it, or the disk is full.
@@ -81,8 +81,7 @@ class OutputFolder:
                     raise
                 raise _no_space(self.final, self._plan.bytes_out) from None
             except TryAgain as error:
-                self._commit()
-                if self.journal.read_bytes().count(b"\n") < 2:
+                if not self._commit_last():
                     self._forget()
                     raise
                 raise TryAgain(
@@ -220,6 +219,14 @@ class OutputFolder:
             os.fdatasync(self._files[shard])
         line = json.dumps([[p.tensor, p.start, p.stop] for p in pieces]) + "\n"
         _write_durably(self.journal, line.encode(), "ab")
+
+    def _commit_last(self) -> bool:
+        """Commit what is finished when no more will be; false where nothing is there that could be gone on from."""
+        try:
+            self._commit()
+            return self.journal.read_bytes().count(b"\n") >= 2
+        except OSError:  # a full disk most likely, which is no news beside why the merge ends
+            return False
 
 
 def _write_durably(path: Path, content: bytes, mode: Literal["wb", "ab"] = "wb") -> None:

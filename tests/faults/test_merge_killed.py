@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import time
@@ -17,12 +18,14 @@ import yaml
 
 from merge_core.engine import merge
 from merge_core.engine import output as output_module
-from merge_core.errors import UserError
+from merge_core.engine.output import OutputFolder
+from merge_core.errors import TryAgain, UserError
 from merge_core.plan import FLOATS, MergePlan
 from merge_core.prepare import prepare
 from merge_core.progress import Cancelled
 from merge_core.recipe import read_recipe
 from merge_core.streaming import pieces as pieces_module
+from merge_core.streaming.pieces import Piece
 from tests.checkpoints import write_model
 from tests.faults.merging_process import merge_here
 
@@ -296,3 +299,19 @@ def test_merge_killed_as_it_names_its_folder_loses_nothing(
     assert merge(plan, out).resumed == (not named)
     assert contents(out) == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "out"]
+
+
+def test_merge_that_may_be_tried_again_is_forgotten_where_the_disk_has_no_room_for_its_journal(
+    models: list[Path], tmp_path: Path
+) -> None:
+    output = OutputFolder(tmp_path / "out", prepare(read_recipe(recipe_text(models))))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(TryAgain) as caught, output.open():
+            output.finish(Piece(0, 0, 1000), 4000)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))  # as on a disk that is full
+            raise TryAgain("The Hub is out of reach.", "Try again later.")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value) == "The Hub is out of reach. Try again later."
+    assert not list(tmp_path.iterdir())
