@@ -19,6 +19,7 @@ from merge_core.checkpoint.files import ADAPTER_CONFIG, INDEX, SINGLE, is_compan
 from merge_core.checkpoint.lora import is_adapter
 from merge_core.errors import UserError
 from merge_core.hub.listing import Listing, is_commit
+from merge_core.removal import delete_left
 
 CARD = "README.md"  # says the licence
 SPARE = 64 << 20  # bytes left free on the disk
@@ -169,10 +170,11 @@ def bytes_under_way(repo_id: str) -> int:
 
 
 def remove_orphans() -> int:
-    """Delete what downloads of killed processes left behind; how many files that were.
+    """Delete what killed processes left behind; how many downloads that were.
 
     A download under way holds the lock of its file, in whichever tool it runs.
     """
+    delete_left(root())
     removed = 0
     for partial in root().glob("models--*/blobs/*.incomplete"):
         match = _PARTIAL.fullmatch(partial.name)

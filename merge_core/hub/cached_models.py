@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import Timeout
@@ -15,6 +15,7 @@ from huggingface_hub.utils import CachedRepoInfo, WeakFileLock
 from merge_core.errors import UserError
 from merge_core.hub import cache
 from merge_core.hub.receipts import FOLDER, was_fetched_here
+from merge_core.removal import Removal, removing
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class CachedModel:
         last_used: seconds since the epoch.
         commits: those that are here, as far as they are.
         fetched_here: Tiebreak brought all of them here, and no other program.
+        folder: where it lies.
     """
 
     repo_id: str
@@ -34,6 +36,7 @@ class CachedModel:
     last_used: float
     commits: tuple[str, ...]
     fetched_here: bool
+    folder: Path
 
 
 def cached_models() -> tuple[CachedModel, ...]:
@@ -45,6 +48,7 @@ def cached_models() -> tuple[CachedModel, ...]:
             _last_used(repo),
             tuple(sorted(revision.commit_hash for revision in repo.revisions)),
             all(was_fetched_here(revision.snapshot_path) for revision in repo.revisions),
+            repo.repo_path,
         )
         for repo in _models()
     ]
@@ -61,7 +65,7 @@ def remove_models(repo_ids: Sequence[str], in_use: Collection[str]) -> int:
     Raises:
         UserError: one is not in the cache, is in use, or is being downloaded.
     """
-    models = {repo.repo_id: repo for repo in _models()}
+    models = {model.repo_id: model for model in cached_models()}
     for repo_id in repo_ids:
         if repo_id not in models:
             raise UserError(
@@ -69,22 +73,30 @@ def remove_models(repo_ids: Sequence[str], in_use: Collection[str]) -> int:
             )
         if repo_id in in_use:
             raise UserError(f"{repo_id} is needed by a job.", "Cancel the job, or wait until it is over.")
-        if _being_written(models[repo_id].repo_path):
-            raise UserError(f"{repo_id} is being downloaded.", "Wait until that is over.")
-    freed = 0
-    for repo_id in dict.fromkeys(repo_ids):
-        freed += _remove(models[repo_id])
-    return freed
+        _require_settled(models[repo_id])
+    wanted = [models[repo_id] for repo_id in dict.fromkeys(repo_ids)]
+    with removing() as removal:
+        for model in wanted:
+            take_model(model, removal)
+    for left in removal.left:
+        raise UserError(f"{left} cannot be removed.", "Make it writable.")
+    return sum(model.bytes for model in wanted)
 
 
-def _remove(repo: CachedRepoInfo) -> int:
-    # By itself: copies of a repository share their commits, and the client would take one for the other.
-    alone = replace(scan_cache_dir(cache.root()), repos=frozenset({repo}))
-    removal = alone.delete_revisions(*(revision.commit_hash for revision in repo.revisions))
-    removal.execute()
-    if repo.repo_path.exists():
-        raise UserError(f"{repo.repo_path} cannot be removed.", "Make it writable.")
-    return int(removal.expected_freed_size)
+def take_model(model: CachedModel, removal: Removal) -> None:
+    """Take a model out of the cache.
+
+    Raises:
+        UserError: it is being downloaded, or cannot be moved.
+    """
+    _require_settled(model)
+    if not removal.take(model.folder):
+        raise UserError(f"{model.folder} cannot be removed.", "Make it writable.")
+
+
+def _require_settled(model: CachedModel) -> None:
+    if _being_written(model.folder):
+        raise UserError(f"{model.repo_id} is being downloaded.", "Wait until that is over.")
 
 
 def _models() -> list[CachedRepoInfo]:

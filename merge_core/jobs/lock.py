@@ -1,4 +1,4 @@
-"""One worker per root: a file lock, which the system releases however its holder ends."""
+"""One worker per root, and one who makes room: file locks, which the system releases however their holder ends."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def only_worker(root: Path, wait: float = 0.0) -> Iterator[bool]:
     handle = os.open(root / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         yield _lock(handle, time.monotonic() + wait)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Hold the lock of that file for the block, after waiting for as long as anybody else does."""
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 

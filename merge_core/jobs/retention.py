@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from merge_core.errors import UserError
 from merge_core.home import on_space
 from merge_core.jobs.job import Job
+from merge_core.removal import Removal
 
 KEPT = 7 * 24 * 3600.0  # seconds
 KEPT_ON_SPACE = 24 * 3600.0
@@ -50,10 +52,20 @@ def may_make_way(jobs: Iterable[Job]) -> list[Job]:
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Keep a run's model folder from making way while it is sent. The system lets go however the process ends."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Keep a run from making way while its model folder is sent. The system lets go however the process ends.
+
+    Raises:
+        UserError: it has made way.
+    """
+    gone = UserError("The files of this run made way for others.", "Run it again.")
+    try:
+        handle = _handle(folder)
+    except FileNotFoundError:
+        raise gone from None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)
+        if not _is_at(handle, folder):  # whoever held the lock until now has taken it away
+            raise gone
         yield
     finally:
         os.close(handle)
@@ -61,14 +73,48 @@ def in_use(folder: Path) -> Iterator[None]:
 
 def is_in_use(folder: Path) -> bool:
     """True where some process sends the files of `folder`."""
+    with _unsent(folder) as unsent:
+        return not unsent
+
+
+def take_run(run: Path, removal: Removal) -> None:
+    """Take a run's folder away, unless its model is being sent.
+
+    Raises:
+        UserError: it is being sent, or cannot be moved.
+    """
+    with _unsent(run / "model") as unsent:
+        if not unsent:
+            raise UserError(f"{run} is being sent.")
+        if not removal.take(run):
+            raise UserError(f"{run} cannot be removed.", "Make it writable.")
+
+
+@contextmanager
+def _unsent(folder: Path) -> Iterator[bool]:
+    """False where some process sends the files of `folder`; otherwise none begins to within the block."""
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = _handle(folder)
     except FileNotFoundError:
-        return False
+        yield True
+        return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(handle)
-    return False
+
+
+def _handle(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder))
+    except FileNotFoundError:
+        return False

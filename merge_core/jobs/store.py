@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +23,13 @@ from merge_core.home import on_space
 from merge_core.jobs.disk import RefusedRow, SafeDisk
 from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
 from merge_core.jobs.lease import has_run_out, new_lease
+from merge_core.jobs.lock import one_at_a_time
 from merge_core.jobs.retention import KEPT, kept_for, kept_words
 from merge_core.jobs.space import promised, require_room_for_all, room_wanted
 from merge_core.jobs.tidying import tidy_files
 from merge_core.jobs.turns import in_turn
-from merge_core.prepare.needs import Needs
+from merge_core.prepare.needs import Needs, NoRoom, shortages
+from merge_core.removal import removing
 
 MOST_ATTEMPTS = 3
 MOST_WAITING = 20  # unfinished jobs of one who asked
@@ -114,8 +115,7 @@ class JobStore:
             needs=promised(needs),
             account=account,
         )
-        with self._transaction():
-            return self._queue(job, holder)
+        return self._queue_with_room(lambda: job, holder)
 
     def get(self, job_id: str, owner: str) -> Job | None:
         """The job, or None where there is none of that id or it is somebody else's."""
@@ -144,11 +144,11 @@ class JobStore:
         Raises:
             UserError: the owner has no such job.
         """
-        with self._transaction():
+        with removing() as removal, self._transaction():
             job = self._owned(job_id, owner)
             if job.state == "queued":
                 job = job.ended("cancelled", time.time())
-                shutil.rmtree(self.folder(job.id), ignore_errors=True)
+                removal.take(self.folder(job.id))
             elif job.state == "running":
                 job = replace(job, cancelling=True)
             self._write(job)
@@ -165,14 +165,17 @@ class JobStore:
         Raises:
             UserError: the owner has no such job, it has not failed, or see `submit`.
         """
-        with self._transaction():
+
+        def renewed() -> Job:
             job = self._owned(job_id, owner)
             if job.state not in ("failed", "cancelled"):
                 raise UserError(
                     f"This job is {job.state}.", "Only a failed or cancelled job can be run again."
                 )
             job = job.renewed()
-            return self._queue(job if needs is None else replace(job, needs=promised(needs)), holder)
+            return job if needs is None else replace(job, needs=promised(needs))
+
+        return self._queue_with_room(renewed, holder)
 
     def remove(self, job_id: str, owner: str) -> None:
         """Forget a job that is over, and delete what it made.
@@ -180,12 +183,12 @@ class JobStore:
         Raises:
             UserError: the owner has no such job, or it is not over.
         """
-        with self._transaction():
+        with removing() as removal, self._transaction():
             job = self._owned(job_id, owner)
             if not job.final:
                 raise UserError(f"This job is {job.state}.", "Cancel it, or wait until it is over.")
             del self._cache[job.id]
-        shutil.rmtree(self.folder(job.id), ignore_errors=True)
+            removal.take(self.folder(job.id))
 
     def unfinished(self) -> tuple[Job, ...]:
         """Jobs of anybody that wait or run, for what must not be taken from under them."""
@@ -196,13 +199,13 @@ class JobStore:
 
     def claim(self, worker: str) -> Job | None:
         """Take the job whose turn it is, or None; first take back those whose worker is dead."""
-        with self._transaction():
+        with removing() as removal, self._transaction():
             now = time.time()
             for orphan in [j for j in self._jobs() if j.state == "running" and has_run_out(j.lease)]:
                 heir = _bereaved(orphan, now)
                 self._write(heir)
                 if heir.state == "cancelled":
-                    shutil.rmtree(self.folder(heir.id), ignore_errors=True)
+                    removal.take(self.folder(heir.id))
             queue = in_turn(self._jobs())
             if not queue:
                 return None
@@ -244,22 +247,32 @@ class JobStore:
     def tidy(self) -> None:
         """Remove jobs finished long ago, every folder that no job needs, and files unused for as long or too many."""
         now = time.time()
-        with self._transaction():
+        with removing() as removal, self._transaction():
             jobs = list(self._jobs())
             for job in jobs:
                 if job.final and (job.finished or 0.0) < now - kept_for():
                     del self._cache[job.id]
             left = list(self._jobs())
             kept = {job.id for job in left if job.state != "cancelled"}
-            for run in _children(
-                self.root / "runs"
-            ):  # within: a job that is queued now may make its folder next
+            # Within: a job that is queued now may make its folder next.
+            for run in _children(self.root / "runs"):
                 if run.name not in kept:
-                    shutil.rmtree(run, ignore_errors=True)
+                    removal.take(run)
         probes = {Path(str(path)) for job in left if not job.final for path in job.options.get("probes", ())}
         tidy_files(
             self.root, now - KEPT, {path for path in probes if path.is_relative_to(self.root / "probes")}
         )
+
+    def _queue_with_room(self, asked: Callable[[], Job], holder: str | None) -> Job:
+        """Queue what `asked` answers, on a Space after removing what nobody needs where there is no room."""
+        while True:
+            try:
+                with self._transaction():
+                    job = asked()
+                    return self._queue(job, holder)
+            except NoRoom:
+                if not on_space() or not self._make_room(job):
+                    raise
 
     def _queue(self, job: Job, holder: str | None) -> Job:
         """Write down a job that is to be queued, or answer the same one that waits already; see `submit`."""
@@ -270,24 +283,29 @@ class JobStore:
             if same == (job.owner, job.kind, job.recipe, job.options, False):
                 return each
         _require_a_place(job, unfinished)
-        self._find_room(job, jobs)
+        if any(job.needs.values()):
+            require_room_for_all([job, *unfinished], self.root / "runs")
         if holder is not None:
             job = job.claimed(holder, time.time(), new_lease())
         self._write(job)
         return job
 
-    def _find_room(self, job: Job, jobs: Collection[Job]) -> None:
-        """Make sure of the room that a job needs beside `jobs`, on a Space by removing what nobody needs."""
-        if not any(job.needs.values()):
-            return
-        runs = self.root / "runs"
-        unfinished = [job, *(each for each in jobs if not each.final)]
-        if on_space():
-            from merge_core.jobs.making_room import make_room  # loads the Hub's client
+    def _make_room(self, job: Job) -> bool:
+        """Remove what nobody needs, so that there is room for a job beside all others; false where that is in vain."""
+        from merge_core.jobs.making_room import make_way, survey  # loads the Hub's client
 
-            for emptied in make_room(room_wanted(unfinished, runs), [job, *jobs], runs):
-                self._write(replace(emptied, files_removed=True))
-        require_room_for_all(unfinished, runs)
+        runs = self.root / "runs"
+        with one_at_a_time(self.root / "room.lock"):  # what one deletes is not free yet as another looks
+            with self._readable():
+                known = survey([job, *(each for each in self._jobs() if each.id != job.id)], runs)
+            with removing() as removal, self._transaction():
+                jobs = [job, *(each for each in self._jobs() if each.id != job.id)]
+                wanted = room_wanted([each for each in jobs if not each.final], runs)
+                if not (short := shortages(wanted)):
+                    return True
+                for emptied in make_way(known, short, jobs, runs, removal):
+                    self._write(replace(emptied, files_removed=True))
+        return removal.took
 
     # Rows -----------------------------------------------------------------------------------------------
 

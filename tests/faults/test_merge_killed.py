@@ -306,11 +306,16 @@ def test_merge_that_may_be_tried_again_is_forgotten_where_the_disk_has_no_room_f
 ) -> None:
     output = OutputFolder(tmp_path / "out", prepare(read_recipe(recipe_text(models))))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        with pytest.raises(TryAgain) as caught, output.open():
+
+    def merge_in_vain() -> None:
+        with output.open():
             output.finish(Piece(0, 0, 1000), 4000)
             resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))  # as on a disk that is full
             raise TryAgain("The Hub is out of reach.", "Try again later.")
+
+    try:
+        with pytest.raises(TryAgain) as caught:
+            merge_in_vain()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert str(caught.value) == "The Hub is out of reach. Try again later."
