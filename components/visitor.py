@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,45 +37,26 @@ class Visitor:
     account: str
 
     def submit(
-        self,
-        workspace: Workspace,
-        kind: JobKind,
-        owner: str,
-        recipe: Recipe,
-        options: Mapping[str, Any],
-        *,
-        whole: bool = True,
+        self, workspace: Workspace, kind: JobKind, owner: str, recipe: Recipe, options: Mapping[str, Any]
     ) -> Job:
         """Queue work on the recipe's models as they are now: each at its commit.
 
         What only this visitor may read is downloaded here first, with their token; the worker never has it.
 
-        Args:
-            whole: False for work that reads parts of the models where they are; it can be done on public ones alone.
-
         Raises:
             UserError: a model cannot be opened, too much waits already, or the disk has no room for it; where it has
                 none for the models alone, a merge or a comparison leaves their weights on the Hub.
         """
+        store, account = workspace.store, self.account
         checkpoints = open_all(recipe, self.hub)
         text = write_recipe(pinned(recipe, checkpoints))
 
         def queue(options: Mapping[str, Any], needs: Needs) -> Job:
-            if self.account and needs.download:
-                return submit_fetched(
-                    workspace.store, kind, owner, text, options, self.hub, needs, self.account
-                )
-            return workspace.store.submit(kind, owner, text, options, needs=needs, account=self.account)
+            if account and needs.download:
+                return submit_fetched(store, kind, owner, text, options, self.hub, needs, account)
+            return store.submit(kind, owner, text, options, needs=needs, account=account)
 
-        try:
-            return queue(options, self._needs(kind, recipe, checkpoints) if whole else Needs())
-        except NoRoom as full:
-            streamed = self._needs(kind, recipe, checkpoints, stream=True)
-            if not streamed.streams or kind == "probe" or "tensor" in options:
-                raise
-            if self.account:
-                require_public(streamed.streams, full)
-            return queue({**options, "stream": True}, streamed)
+        return self._queue(kind, recipe, checkpoints, options, queue)
 
     def again(self, workspace: Workspace, job: Job) -> Job:
         """Queue a failed or cancelled run of theirs once more, on the same commits.
@@ -83,12 +64,39 @@ class Visitor:
         Raises:
             UserError: see `submit`, or the run has not failed.
         """
+        store = workspace.store
         recipe = read_recipe(job.recipe, "the run's recipe")
-        stream = bool(job.options.get("stream", False))
-        needs = self._needs(job.kind, recipe, open_all(recipe, self.hub), stream=stream)
-        if self.account and needs.download:
-            return retry_fetched(workspace.store, job, self.hub, needs)
-        return workspace.store.retry(job.id, job.owner, needs=needs)
+        options = {
+            key: value for key, value in job.options.items() if key != "stream"
+        }  # there may be room now
+
+        def queue(options: Mapping[str, Any], needs: Needs) -> Job:
+            if self.account and needs.download:
+                return retry_fetched(store, job, self.hub, needs, options)
+            return store.retry(job.id, job.owner, needs=needs, options=options)
+
+        return self._queue(job.kind, recipe, open_all(recipe, self.hub), options, queue)
+
+    def _queue(
+        self,
+        kind: JobKind,
+        recipe: Recipe,
+        checkpoints: Mapping[ModelRef, Checkpoint],
+        options: Mapping[str, Any],
+        queue: Callable[[Mapping[str, Any], Needs], Job],
+    ) -> Job:
+        """Queue work with what it takes: its models whole where they have room, else with their weights on the Hub."""
+        if "sample_mb" in options:  # reads parts of public models where they are
+            return queue(options, Needs())
+        try:
+            return queue(options, self._needs(kind, recipe, checkpoints))
+        except NoRoom as full:
+            streamed = self._needs(kind, recipe, checkpoints, stream=True)
+            if not streamed.streams or kind == "probe" or "tensor" in options:
+                raise
+            if self.account:
+                require_public(streamed.streams, full)
+            return queue({**options, "stream": True}, streamed)
 
     def _needs(
         self,

@@ -98,7 +98,7 @@ def ask(
             known, wanted = {**known, "counted": False}, base
         options = {"sample_mb": budget} if sampling else {"elections": True} if counted else {}
         recipe = read_recipe(wanted)
-        job = who.submit(workspace, "inspect", owner, recipe, options, whole=not sampling)
+        job = who.submit(workspace, "inspect", owner, recipe, options)
     except UserError as error:
         return MapState({}, problem=error)
     drawn = {key: asked[key] for key in ("drawn", "names") if key in asked}

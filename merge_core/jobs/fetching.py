@@ -50,14 +50,14 @@ def submit_fetched(
     return _fetched(store, store.submit(kind, owner, recipe, options, holder, needs, account), holder, hub)
 
 
-def retry_fetched(store: JobStore, job: Job, hub: HubClient, needs: Needs) -> Job:
+def retry_fetched(store: JobStore, job: Job, hub: HubClient, needs: Needs, options: Mapping[str, Any]) -> Job:
     """A failed or cancelled job once more, as `submit_fetched` queues a new one.
 
     Raises:
         UserError: see `JobStore.retry`.
     """
     holder = _new_holder()
-    return _fetched(store, store.retry(job.id, job.owner, holder, needs), holder, hub)
+    return _fetched(store, store.retry(job.id, job.owner, holder, needs, options), holder, hub)
 
 
 def _new_holder() -> str:

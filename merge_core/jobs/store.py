@@ -154,13 +154,20 @@ class JobStore:
             self._write(job)
         return job
 
-    def retry(self, job_id: str, owner: str, holder: str | None = None, needs: Needs | None = None) -> Job:
+    def retry(
+        self,
+        job_id: str,
+        owner: str,
+        holder: str | None = None,
+        needs: Needs | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Job:
         """Queue a failed or cancelled job again; a failed one continues from what it had finished.
 
         Args:
             job_id, owner: which, and whose.
             holder: see `submit`.
-            needs: the room that it takes now; None leaves it as it was.
+            needs, options: the room that it takes now, and how it is done; None leaves them as they were.
 
         Raises:
             UserError: the owner has no such job, it has not failed, or see `submit`.
@@ -173,7 +180,8 @@ class JobStore:
                     f"This job is {job.state}.", "Only a failed or cancelled job can be run again."
                 )
             job = job.renewed()
-            return job if needs is None else replace(job, needs=promised(needs))
+            job = job if needs is None else replace(job, needs=promised(needs))
+            return job if options is None else replace(job, options=dict(options))
 
         return self._queue_with_room(renewed, holder)
 

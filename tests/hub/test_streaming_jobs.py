@@ -22,9 +22,9 @@ from merge_core.hub import HubClient, ranges
 from merge_core.hub.session import Patience
 from merge_core.jobs import Job, JobStore
 from merge_core.jobs.worker import attend
-from merge_core.prepare import prepare
+from merge_core.prepare import open_all, pinned, prepare
 from merge_core.prepare.needs import SPARE
-from merge_core.recipe import Recipe, read_recipe
+from merge_core.recipe import Recipe, read_recipe, write_recipe
 from tests.hub.family import NAMES, contents, put_on, recipe, weights_of
 from tests.hub.server import LocalHub
 from tests.tiny_models import bert, write_probe
@@ -156,6 +156,7 @@ def test_merge_is_measured_and_its_parents_are_not(
     assert [score["role"] for score in (job.result or {})["scores"]] == ["merge"]
 
 
+@pytest.mark.usefixtures("small_disk")
 def test_run_that_lost_the_hub_goes_on_when_it_is_asked_for_again(
     hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +164,7 @@ def test_run_that_lost_the_hub_goes_on_when_it_is_asked_for_again(
     put_on(hub, tmp_path / "models")
     last = hub.repo("acme/base").head.files["model-00002-of-00002.safetensors"].sha256
     who = Visitor(client, "")
-    job = who.submit(workspace, "merge", "me", recipe(density=0.3), {"stream": True})
+    job = who.submit(workspace, "merge", "me", recipe(density=0.3), {})
     hub.fail(f"storage/{last}", status=503)
     failed = work(workspace, job)
     assert failed.state == "failed"
@@ -173,6 +174,38 @@ def test_run_that_lost_the_hub_goes_on_when_it_is_asked_for_again(
     done = work(workspace, who.again(workspace, failed))
     assert (done.state, done.error) == ("done", None)
     assert 0 < (done.result or {})["streamed"] < sum(weights_of(hub, *NAMES).values())
+
+
+def test_run_again_whose_models_have_no_room_any_more_reads_them_from_the_hub(
+    hub: LocalHub,
+    client: HubClient,
+    workspace: Workspace,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    put_on(hub, tmp_path / "models")
+    who = Visitor(client, "")
+    job = who.submit(workspace, "merge", "me", recipe(density=0.3), {})
+    cancelled = workspace.store.cancel(job.id, "me")
+    request.getfixturevalue("small_disk")
+    done = work(workspace, who.again(workspace, cancelled))
+    assert (done.state, done.error) == ("done", None)
+    assert (done.result or {})["streamed"] == sum(weights_of(hub, *NAMES).values())
+
+
+def test_run_again_whose_models_have_room_by_now_downloads_them(
+    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
+) -> None:
+    put_on(hub, tmp_path / "models")
+    who = Visitor(client, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, SPARE + OUTPUT))
+        job = who.submit(workspace, "merge", "me", recipe(density=0.3), {})
+    assert job.options["stream"] is True
+    done = work(workspace, who.again(workspace, workspace.store.cancel(job.id, "me")))
+    assert (done.state, done.error) == ("done", None)
+    assert (done.result or {})["streamed"] == 0
+    assert (done.result or {})["report"]
 
 
 class TestOnASpace:
@@ -199,3 +232,26 @@ class TestOnASpace:
         with pytest.raises(UserError, match="is open to your account alone, and your sign-in never leaves"):
             Visitor(owner, "acme").submit(workspace, "merge", "me", recipe(density=0.3), {})
         assert not workspace.store.list("me")
+
+    def test_run_again_is_refused_what_a_new_one_is(
+        self, hub: LocalHub, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        put_on(hub, tmp_path / "models", private=True)
+        hub.add_user("acme", "hf_acmeOwnsThem0000000000000")
+        who = Visitor(HubClient("hf_acmeOwnsThem0000000000000", hub.url), "acme")
+        exact = pinned(recipe(density=0.3), open_all(recipe(density=0.3), who.hub))
+        job = workspace.store.submit("merge", "me", write_recipe(exact), account="acme")
+        cancelled = workspace.store.cancel(job.id, "me")
+        with pytest.raises(UserError, match="is open to your account alone, and your sign-in never leaves"):
+            who.again(workspace, cancelled)
+        assert workspace.store.get(job.id, "me") == cancelled
+
+    def test_sampled_comparison_that_is_run_again_downloads_nothing(
+        self, hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        put_on(hub, tmp_path / "models")
+        who = Visitor(client, "ada")
+        job = who.submit(workspace, "inspect", "me", recipe(density=0.3), {"sample_mb": 1})
+        again = who.again(workspace, workspace.store.cancel(job.id, "me"))
+        assert (again.state, again.options) == ("queued", {"sample_mb": 1})
+        assert not again.needs["downloads"]
