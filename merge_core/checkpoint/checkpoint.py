@@ -13,6 +13,19 @@ from merge_core.checkpoint.weight_file import Stamp
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
+def hub_identity(ref: str, commit: str, *, adapter: bool) -> str:
+    """The identity of a model, or of an adapter, on the Hub.
+
+    Commits alone do not tell models apart: a Hub of one's own may count them in each repository.
+
+    Args:
+        ref: the model as its recipe spells it.
+        commit: the commit of its files.
+        adapter: it is the adapter among them.
+    """
+    return f"{ref.partition('@')[0]}@{commit}{' adapter' if adapter else ''}"
+
+
 @dataclass(frozen=True)
 class LowRank:
     """A change of one tensor: scale · B·A, or its transpose.
@@ -72,8 +85,8 @@ class Checkpoint:
         specs: every tensor by name.
         files: the other files that a complete model folder needs, relative to `root`.
         config: the parsed `config.json`; empty where there is none.
-        identity: changes when the content does: the commit, or for a folder a hash over what the file system says of
-            each file that counts.
+        identity: changes when the content does: see `hub_identity`, or for a folder a hash over what the file system
+            says of each file that counts.
         gated: on the Hub, its files are open only to accounts that its owner has let in.
         contents: what tells a file's content apart, by its name, where that is known without reading it.
         stamps: of each weight file on this machine by its name, from when its header was read.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from merge_core.checkpoint.assemble import assemble
-from merge_core.checkpoint.checkpoint import Checkpoint
+from merge_core.checkpoint.checkpoint import Checkpoint, hub_identity
 from merge_core.checkpoint.files import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -33,7 +33,7 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
     Args:
         root: a folder in Hugging Face form.
         ref: the model as its recipe spells it.
-        commit: the Hub's commit it was downloaded from, which then is its identity.
+        commit: the Hub's commit it was downloaded from, which then tells its content apart.
         adapter: open the adapter that lies there instead.
 
     Raises:
@@ -76,7 +76,9 @@ def open_folder(root: Path, ref: str, commit: str | None = None, *, adapter: boo
         files=companions,
         config=config,
         stamps={file: stamp for file, (_, stamp) in headers.items()},
-        identity=commit or _identity(root, [*files, *([settings] if settings in names else [])]),
+        identity=hub_identity(ref, commit, adapter=adapter)
+        if commit
+        else _identity(root, [*files, *([settings] if settings in names else [])]),
     )
 
 

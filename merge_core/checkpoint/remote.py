@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from merge_core.checkpoint.assemble import assemble
-from merge_core.checkpoint.checkpoint import Checkpoint
+from merge_core.checkpoint.checkpoint import Checkpoint, hub_identity
 from merge_core.checkpoint.files import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -62,7 +62,9 @@ def open_remote(
     has = settings in sizes
     config = read_object(_whole(settings, sizes, read, ref), f"{ref}: {settings}") if has else {}
     companions = () if adapter else tuple(sorted(name for name in sizes if is_companion(name)))
-    return Checkpoint(ref, commit, None, specs, companions, config, identity=commit)
+    return Checkpoint(
+        ref, commit, None, specs, companions, config, hub_identity(ref, commit, adapter=adapter)
+    )
 
 
 def _whole(file: str, sizes: Mapping[str, int], read: Read, ref: str) -> bytes:

@@ -25,7 +25,7 @@ def test_checkpoint_is_the_folder_that_was_uploaded(hub: LocalHub, client: HubCl
     opened = client.checkpoint(ModelRef(ID))
 
     local = open_folder(model, "./model")
-    assert opened.commit == opened.identity == commit
+    assert opened.commit == commit
     assert dict(opened.specs) == dict(local.specs)
     assert opened.config == local.config
     assert opened.files == local.files

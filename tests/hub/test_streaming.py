@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from merge_core.engine import merge
 from merge_core.engine import traffic as traffic_module
@@ -16,6 +18,7 @@ from merge_core.engine.traffic import traffic
 from merge_core.hub import HubClient
 from merge_core.interference import inspect
 from merge_core.plan import make_plan
+from merge_core.preflight import examine
 from merge_core.prepare import open_all, prepare
 from merge_core.recipe import Recipe, read_recipe
 from merge_core.streaming import accelerator
@@ -58,6 +61,22 @@ def test_streamed_merge_gives_the_bytes_of_the_downloaded_one_and_reads_and_chec
     files = weights_of(hub, *NAMES[method == "linear" :])
     assert made.streamed == sum(files.values())
     assert made.checked == (len(files), len(files))
+
+
+def test_models_of_repositories_whose_commits_have_one_name_are_told_apart(
+    hub: LocalHub, client: HubClient, tmp_path: Path
+) -> None:
+    """A Hub of one's own may count commits in each repository."""
+    put_on(hub, tmp_path / "models")
+    merge(prepare(recipe(density=0.3), client, stream=True), tmp_path / "expected")
+    for repo in hub.store.repos.values():
+        repo.commits = {"1" * 40: replace(repo.head, sha="1" * 40, parent=None)}
+        repo.refs["main"] = "1" * 40
+    assert examine(recipe(), open_all(recipe(), client)).notes == ()
+    merge_both_ways(client, tmp_path, recipe(density=0.3))
+    expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("expected", "streamed"))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
