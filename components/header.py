@@ -58,13 +58,13 @@ class Header:
 
 
 def whereabouts(recipe: Recipe, workspace: Workspace) -> str:
-    """Where the recipe's models are, and whether anything leaves this machine for them."""
+    """Where the recipe's models are. What a visitor searches or pushes is between them and the Hub all the same."""
     demo = set(workspace.demo_models())
     rest = [ref for ref in recipe.refs() if ref not in demo]
     if not rest:
-        return "demo models" if workspace.on_space else "demo models · nothing leaves this machine"
+        return "demo models" if workspace.on_space else "demo models · on this machine"
     if all(Path(ref.path).expanduser().is_dir() for ref in rest):
-        return "local models · nothing leaves this machine"
+        return "local models · on this machine"
     host = urlsplit(constants.ENDPOINT).netloc
     return f"models of {host}"
 

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components import wording
+from components.choice import Choice
 from components.models.names import short_name
 from components.page import CHANGE, QUICK, Page
 from components.publishing.downloads import Tickets, offer
@@ -189,9 +190,7 @@ def build(page: Page, publisher: Publisher) -> Publish:
             "Push to the Hub", open=False, elem_classes=["tb-fold"], elem_id="tb-push-fold"
         ) as fold:
             with gr.Row(elem_classes=["tb-actions"]):
-                space = gr.Dropdown(
-                    [], label="Owner", allow_custom_value=True, value=None, elem_id="tb-namespace"
-                )
+                space = Choice(words="Owner", elem_id="tb-namespace")
                 name = gr.Textbox(label="Name", max_lines=1, elem_id="tb-repository")
             private = gr.Checkbox(True, label="Private: only you can see it", elem_classes=["tb-control"])
             pull = gr.Checkbox(False, label="As a pull request", elem_classes=["tb-control"])
@@ -211,13 +210,15 @@ def build(page: Page, publisher: Publisher) -> Publish:
             names = HubClient(token=token).namespaces()
         except UserError as error:
             return gr.skip(), wording.plain_markdown(str(error))
-        return gr.Dropdown(choices=list(names), value=chosen or names[0]), gr.skip()
+        owners = [[name, name] for name in names]
+        value = chosen if chosen in names else names[0]
+        return gr.update(choices=owners, words="Owner", value=value), gr.skip()
 
     def pushed(
         run: str, owner: str, space: str | None, name: str, private: bool, pull: bool, request: gr.Request
     ) -> tuple[Any, ...]:
         try:
-            full = repository(space, name)
+            full = repository(space if isinstance(space, str) else None, name)
             return going(publisher.push(run, owner, full, private, pull, token_of(request)))
         except UserError as error:
             return f"**Not pushed.** {wording.plain_markdown(str(error))}", gr.skip(), gr.skip()

@@ -108,7 +108,11 @@ def test_models_of_the_hub_are_merged_measured_and_pushed(
 
     # push, change one's mind, and push after all
     page.locator("#tb-push-fold").get_by_role("button").first.click()
-    expect(page.locator("#tb-namespace input")).to_have_value("ada")
+    owner = page.get_by_label("Owner")
+    expect(owner).to_have_value("ada")
+    owner.select_option("guild")
+    expect(owner.locator("option")).to_have_text(["ada", "guild"])
+    owner.select_option("ada")
     page.locator("#tb-repository input, #tb-repository textarea").fill("merged-vit")
     hub.fail("PUT /storage/", times=1, delay=3)
     page.click("#tb-push")

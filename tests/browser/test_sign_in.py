@@ -150,7 +150,7 @@ def test_finished_merge_waits_for_the_visitor_to_sign_in_and_is_then_pushed(
     expect(visitor.get_by_role("button", name="Sign out ada")).to_be_visible(timeout=MINUTE)
     expect(visitor.locator("#tb-files .tb-zip")).to_be_visible(timeout=MINUTE)
     visitor.locator("#tb-push-fold").get_by_role("button").first.click()
-    expect(visitor.locator("#tb-namespace input")).to_have_value("ada")
+    expect(visitor.locator("#tb-namespace select")).to_have_value("ada")
     visitor.locator("#tb-repository input, #tb-repository textarea").fill("from-a-space")
     visitor.click("#tb-push")
     expect(visitor.locator("#tb-push-status")).to_contain_text("Pushed", timeout=MINUTE)
