@@ -10,7 +10,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from merge_core.jobs.disk import RefusedRow, SafeDisk
 from merge_core.jobs.job import KINDS, Job, JobKind, JobProgress
 from merge_core.jobs.lease import has_run_out, new_lease
 from merge_core.jobs.lock import one_at_a_time
+from merge_core.jobs.places import require_a_place
 from merge_core.jobs.retention import KEPT, kept_for, kept_words
 from merge_core.jobs.space import promised, require_room_for_all, room_wanted
 from merge_core.jobs.tidying import tidy_files
@@ -32,9 +33,6 @@ from merge_core.prepare.needs import Needs, NoRoom, shortages
 from merge_core.removal import removing
 
 MOST_ATTEMPTS = 3
-MOST_WAITING = 20  # unfinished jobs of one who asked
-MOST_WAITING_IN_ALL = 200
-MOST_WAITING_SIGNED_OUT = 100  # on a Space: one visitor can have many browsers' names
 LARGEST_REQUEST = 1 << 20  # characters of recipe and options together
 
 
@@ -290,7 +288,7 @@ class JobStore:
             same = (each.owner, each.kind, each.recipe, each.options, each.cancelling)
             if same == (job.owner, job.kind, job.recipe, job.options, False):
                 return each
-        _require_a_place(job, unfinished)
+        require_a_place(job, unfinished)
         if any(job.needs.values()):
             require_room_for_all([job, *unfinished], self.root / "runs")
         if holder is not None:
@@ -359,26 +357,6 @@ class JobStore:
             yield
         except (sqlite3.DatabaseError, diskcache.Timeout) as error:
             raise _unusable(self.root / "jobs", error) from error
-
-
-def _require_a_place(job: Job, unfinished: Collection[Job]) -> None:
-    """Raise where so much waits already that a job cannot be queued."""
-    mine = sum(each.asker == job.asker for each in unfinished)
-    if mine >= MOST_WAITING:
-        raise UserError(
-            f"{mine} of your jobs are waiting already.", "Cancel some, or wait for one to finish."
-        )
-    signed_out = sum(not each.account for each in unfinished)
-    if on_space() and not job.account and signed_out >= MOST_WAITING_SIGNED_OUT:
-        raise UserError(
-            f"{signed_out} jobs of visitors who have not signed in are waiting already.",
-            "Sign in, or try again when some have finished.",
-        )
-    if len(unfinished) >= MOST_WAITING_IN_ALL:
-        raise UserError(
-            f"{len(unfinished)} jobs of all visitors are waiting already.",
-            "Try again when some have finished.",
-        )
 
 
 def _bereaved(job: Job, now: float) -> Job:

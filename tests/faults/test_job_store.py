@@ -21,6 +21,7 @@ from components.workspace import DEMO, ROOT, Workspace
 from merge_core.errors import UserError
 from merge_core.jobs import JobStore
 from merge_core.jobs import lease as lease_module
+from merge_core.jobs import places as places_module
 from merge_core.jobs import retention as retention_module
 from merge_core.jobs import store as store_module
 from merge_core.jobs import tidying as tidying_module
@@ -85,7 +86,7 @@ def test_same_request_twice_is_one_job_until_it_is_over(store: JobStore) -> None
 
 
 def test_one_owner_cannot_fill_the_queue(store: JobStore) -> None:
-    for number in range(store_module.MOST_WAITING):
+    for number in range(places_module.MOST_WAITING):
         store.submit("inspect", "ada", f"r{number}")
     with pytest.raises(UserError, match="waiting already"):
         store.submit("inspect", "ada", "one more")
@@ -95,7 +96,7 @@ def test_one_owner_cannot_fill_the_queue(store: JobStore) -> None:
 def test_one_visitor_cannot_fill_the_queue_under_many_names(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "MOST_WAITING_IN_ALL", 5)
+    monkeypatch.setattr(places_module, "MOST_WAITING_IN_ALL", 5)
     jobs = [store.submit("inspect", f"name{number}", "r") for number in range(5)]
     with pytest.raises(UserError, match="5 jobs of all visitors are waiting already"):
         store.submit("inspect", "ada", "r")
@@ -140,7 +141,7 @@ def test_account_has_one_turn_whatever_its_browsers_are_called(store: JobStore) 
 
 
 def test_account_cannot_fill_the_queue_with_many_browsers(store: JobStore) -> None:
-    for number in range(store_module.MOST_WAITING):
+    for number in range(places_module.MOST_WAITING):
         store.submit("inspect", f"browser{number}", "r", account="ada")
     with pytest.raises(UserError, match="waiting already"):
         store.submit("inspect", "one more", "r", account="ada")
@@ -151,7 +152,7 @@ def test_on_a_space_names_that_somebody_makes_up_leave_room_for_who_signs_in(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPACE_ID", "acme/tiebreak")
-    monkeypatch.setattr(store_module, "MOST_WAITING_SIGNED_OUT", 3)
+    monkeypatch.setattr(places_module, "MOST_WAITING_SIGNED_OUT", 3)
     for number in range(3):
         store.submit("inspect", f"name{number}", "r")
     with pytest.raises(UserError, match="3 jobs of visitors who have not signed in") as caught:
@@ -163,7 +164,7 @@ def test_on_a_space_names_that_somebody_makes_up_leave_room_for_who_signs_in(
 def test_run_again_is_bound_by_what_binds_a_new_run(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = store.submit("merge", "ada", "ended")
     store.cancel(ended.id, "ada")
-    for number in range(store_module.MOST_WAITING):
+    for number in range(places_module.MOST_WAITING):
         store.submit("merge", "ada", f"r{number}")
     with pytest.raises(UserError, match="waiting already"):
         store.retry(ended.id, "ada")
