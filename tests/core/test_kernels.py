@@ -29,6 +29,7 @@ from merge_core.kernels import (
     vectors,
     weighted_sum,
 )
+from merge_core.kernels.elections import NO_ELECTION
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 EVERY_HALF = np.arange(1 << 16, dtype=np.uint16)
@@ -505,7 +506,7 @@ def test_one_sweep_gives_what_its_parts_give(n: int) -> None:
     level, _ = levels_and_sides(3, n, 2)
     got, expected = tally.new_tally(3, False), tally.new_tally(3, False)
     nowhere = levels.Levels(*(np.repeat(a, 3, axis=0) for a in tied_levels(*TIES, DEALT, [])))
-    tally.scan_tally(address, kinds, 0, n, sign, nowhere, level, got)
+    tally.scan_tally(address, kinds, 0, n, sign, nowhere, level, NO_ELECTION, got)
     tally_plain(address, kinds, n, sign, level, expected)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -527,7 +528,7 @@ def test_one_sweep_looks_up_and_deals_out() -> None:
         levels.deal_plain(rows[m], m, plain, level[m])
     got, expected = tally.new_tally(2, False), tally.new_tally(2, False)
     sign = np.ones(2, np.float32)
-    tally.scan_tally(address, kinds, 0, n, sign, t, np.zeros((0, 0), np.uint8), got)
+    tally.scan_tally(address, kinds, 0, n, sign, t, np.zeros((0, 0), np.uint8), NO_ELECTION, got)
     tally_plain(address, kinds, n, sign, level, expected)
     for a, b in zip((*got, *t), (*expected, *plain), strict=True):
         np.testing.assert_array_equal(a, b)
