@@ -16,7 +16,7 @@ from merge_core.errors import UserError
 LONGEST_QUERY = 8_000  # characters; browsers and proxies pass at least this much
 LONGEST_RECIPE = 64_000  # bytes after unpacking: a small query must not unpack into a large recipe
 
-_WHAT = "the recipe in this link"
+_WHAT = "The recipe in this link"
 _MEND = "Ask for the link again, or paste the recipe's YAML instead."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,8 @@ OTHER_RECIPE = "recipe"  # names the change to a recipe that has nothing to do w
 CHANGE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 QUICK: dict[str, Any] = {**CHANGE, "queue": False}
 
-Past = tuple[tuple[str, Draft], ...]  # (what was changed, the draft before), oldest first
+Past = tuple[tuple[str, Draft, float], ...]  # (what was changed, the draft before, when last), oldest first
+PAUSE = 3.0  # seconds; changes of one name that follow each other faster are one step of undo
 
 
 class Notice(gr.HTML):
@@ -91,7 +93,7 @@ class Page:
 
         Args:
             change: (recipe, *inputs) → changed recipe; its `UserError` goes to the notice.
-            what: names the change; changes of the same name in a row are undone together.
+            what: names the change; changes of the same name that quickly follow each other are undone together.
             redraw: whether the controls must be set anew, perhaps told by the recipe before; False for what the
                 visitor's own control just said.
         """
@@ -118,15 +120,16 @@ def edited(
         return gr.skip(), gr.skip(), gr.skip(), complaint(error)
     if after == draft:
         return gr.skip(), gr.skip(), gr.skip(), ""
-    if not past or past[-1][0] != what:
-        past = (*past, (what, draft))[-LONGEST_PAST:]
+    now = time.monotonic()
+    goes_on = bool(past) and past[-1][0] == what and now - past[-1][2] < PAUSE
+    past = (*past[:-1], (what, past[-1][1], now)) if goes_on else (*past, (what, draft, now))[-LONGEST_PAST:]
     return after, past, redraws, ""
 
 
 def earlier(past: Past) -> list[Recipe]:
     """The drafts before this one that led to it, oldest first: since another recipe was put in their place."""
     found: list[Recipe] = []
-    for what, before in past:
+    for what, before, _ in past:
         found = [] if what == OTHER_RECIPE else [*found, before.recipe]
     return found
 

@@ -169,6 +169,8 @@ function offer(value) {
   showBudget();
 }
 
+const linked = new URLSearchParams(location.search).get("view"); // what the link that was opened shows
+
 function take(map) {
   const before = state.map;
   shared.change({ own: readOwn(map) });
@@ -185,6 +187,8 @@ function take(map) {
   const marked = state.marked.map((number) => numbers.get(before.cells[number].key)).filter((number) => number >= 0);
   shared.change({ map, cell, picked, marked });
   cursor.renew(before);
+  const view = before ? null : linked;
+  if (view && Object.hasOwn(FAMILIES, view) && offered(map, view)) look({ family: view });
 }
 
 // What the recipe says of single cells, by their numbers on this map.
@@ -248,6 +252,8 @@ function address() {
   const query = new URLSearchParams(location.search);
   if (state.cell >= 0 && !state.picked) query.set("cell", state.map.cells[state.cell].key);
   else query.delete("cell");
+  if (state.family === "conflict") query.delete("view");
+  else query.set("view", state.family);
   const search = query.toString();
   history.replaceState(history.state, "", location.pathname + (search ? `?${search}` : ""));
 }
@@ -265,7 +271,7 @@ shared.listen((changed) => {
     editor.mark();
     editor.show();
   } else if (!anew) redraw();
-  if (changed.has("cell") || changed.has("picked")) address();
+  if (["cell", "picked", "family"].some((what) => changed.has(what))) address();
 });
 
 let width = 0;

@@ -183,5 +183,5 @@ function modelSentence(map, family, { counts }, rows, start, where) {
   const first = wins.indexOf(Math.max(...wins));
   const leads = rows.filter((value) => value !== null && Math.floor(value) === first).length;
   const layers = rows.length ? ` and leads in ${leads} of ${counted(rows.length, "layer")}` : "";
-  return [...start, [", "], [map.models[first].name, true], [electionless(map) ? " has most of what survives, " : " wins most of the elected mass, "], [percent(wins[first]), true], [layers], ["."]];
+  return [...start, [", "], [map.models[first].name, true], [electionless(map) ? " has most of what survives, " : " wins the largest share of the elected mass, "], [percent(wins[first]), true], [layers], ["."]];
 }

@@ -179,7 +179,8 @@ def build(page: Page, publisher: Publisher) -> Publish:
     empty = gr.Markdown("A finished run can be downloaded, or pushed to the Hub.", elem_classes=["tb-quiet"])
     with gr.Column(visible=False, elem_classes=["tb-stack"]) as body:
         gr.Markdown(
-            "The weights, the recipe, the parents at their commits, licences, these scores and what the map shows.",
+            "The weights, the recipe, the parents at their commits, licences, these scores, and where the models "
+            "disagree.",
             elem_classes=["tb-quiet"],
         )
         read = gr.Button(

@@ -16,7 +16,7 @@ from components.page import OTHER_RECIPE, Page
 from components.runs.run_folder import owned_run
 from components.runs.run_rows import title
 from components.runs.score_chart import score_chart
-from components.runs.scores import luck_sentence, score_table
+from components.runs.scores import luck_sentence, score_table, verdict_sentence
 from components.scripts import plotly_address, script
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -123,7 +123,9 @@ def _scores(job: Job | None) -> tuple[Any, Any, Any]:
         return {"empty": "This merge was not measured: no probe fits its models."}, None, ""
     table = score_table(rows, colours, MERGED)
     chart = json.loads(score_chart(rows, colours, MERGED).to_json())
-    return table, chart, luck_sentence(rows)
+    base = next((name for name, colour in colours.items() if colour == BASE), "")
+    sentences = (verdict_sentence(rows, MERGED, base), luck_sentence(rows))
+    return table, chart, wording.plain_markdown(" ".join(filter(None, sentences)))
 
 
 def _nothing_yet(job: Job | None) -> str:

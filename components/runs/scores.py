@@ -99,6 +99,39 @@ def _mean(scores: Sequence[Score | None]) -> dict[str, str]:
     return {"score": f"{100 * mean:.1f}", "interval": f"{100 * low:.0f}–{100 * high:.0f}"}
 
 
+def verdict_sentence(scores: Sequence[Score], merge: str, base: str) -> str:
+    """How the merge's mean accuracy stands against the base's and the best fine-tune's; empty where it has none.
+
+    Args:
+        merge, base: the names that these go by; every other model is a fine-tune.
+    """
+    found = {(s.model, s.probe): s.score for s in scores if s.metric == ACCURACY}
+    probes = sorted(probe for model, probe in found if model == merge)
+    models = list(dict.fromkeys(s.model for s in scores))
+    means = {
+        model: sum(found[model, probe] for probe in probes) / len(probes)
+        for model in models
+        if probes and all((model, probe) in found for probe in probes)
+    }
+    if merge not in means:
+        return ""
+    tuned = [model for model in means if model not in (merge, base)]
+    best = max(tuned, key=lambda model: means[model], default=None)
+    against = [(name, means[model]) for name, model in (("the base", base),) if model in means]
+    against += [(f"the best fine-tune, {best}", means[best])] if best is not None else []
+    if not against:
+        return ""
+    parts = [_stands(100 * (means[merge] - mean), name) for name, mean in against]
+    average = "On average the merge" if len(probes) > 1 else "The merge"
+    return f"{average} is {' and '.join(parts)}."
+
+
+def _stands(points: float, name: str) -> str:
+    if abs(points) < 0.05:
+        return f"level with {name}"
+    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} {name}"
+
+
 def luck_sentence(scores: Sequence[Score]) -> str:
     """What difference these probes cannot tell from luck, in words; empty without scores.
 

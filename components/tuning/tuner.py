@@ -68,6 +68,7 @@ def build(page: Page, recipe: Recipe) -> Tuner:
     method = gr.Radio(
         titles,
         value=recipe.method,
+        label="Method",
         show_label=False,
         elem_id="method",
         elem_classes=["tb-control", "tb-seg"],

@@ -82,7 +82,7 @@ def disagreement_section(plan: MergePlan, report: InterferenceReport | None) -> 
         for word, counts in (("most: ", ranked[-1]), ("least: ", ranked[0])):
             rows.append((word + _layer(counts, several=len(stacks) > 1), *_shares(counts)))
     rows.append(("by chance", "–", *_percents(expected.contested[0], expected.conflicted[0])))
-    trimmed = "untrimmed"
+    trimmed = "untrimmed" if not plan.method.draws else "whole, before entries are dropped at random"
     if found.density < 1:
         trimmed = f"each trimmed to its largest {100 * found.density:g} % of entries" + _averaged(plan)
     return (

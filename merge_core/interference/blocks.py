@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from merge_core.network.correspondence import is_embedding
 from merge_core.network.heads import Heads, Shape, heads_of
 
 MOST_BLOCKS = 64  # of rows
+LEAST = 1 << 10  # weights of a block of rows: of fewer, too few meet to tell anything
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def blocks_of(name: str, shapes: Mapping[str, Shape], config: Mapping[str, Any])
     if heads is not None:
         return Blocks(heads.axis, "heads", _by_head(heads))
     rows = shapes[name][0] if shapes[name] else 1
-    size = max(1, -(-rows // MOST_BLOCKS))
+    count = max(1, min(MOST_BLOCKS, math.prod(shapes[name]) // LEAST))
+    size = max(1, -(-rows // count))
     kind = "tokens" if is_embedding(name) else "rows"
     starts = range(0, max(rows, 1), size)
     blocks = tuple(Block(_run(kind, s, min(s + size, rows)), "", s, min(s + size, rows)) for s in starts)

@@ -763,3 +763,17 @@ def test_light_and_dark_are_redrawn_when_the_page_changes(map_on: Page) -> None:
     map_on.evaluate("document.body.classList.toggle('dark')")
     map_on.wait_for_timeout(100)
     assert colours(map_on) != before
+
+
+def test_the_link_keeps_what_the_map_shows(map_on: Page) -> None:
+    assert "view=" not in map_on.url
+    map_on.get_by_role("button", name="Touched", exact=True).click()
+    expect(map_on).to_have_url(re.compile(r"[?&]view=touched"))
+    map_on.reload()
+    expect(map_on.get_by_role("button", name="Touched", exact=True)).to_have_attribute("aria-pressed", "true")
+    map_on.get_by_role("button", name="Conflict", exact=True).click()
+    expect(map_on).not_to_have_url(re.compile("view="))
+    map_on.goto(f"{map_on.url}?view=constructor")
+    expect(map_on.get_by_role("button", name="Conflict", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from components.runs.results import measured
 from components.runs.score_chart import score_chart
-from components.runs.scores import luck_sentence, score_table
+from components.runs.scores import luck_sentence, score_table, verdict_sentence
 
 COLOURS = {"base": "--tb-base", "shoes": "--tb-m0", "merge": "--tb-accent"}
 
@@ -98,6 +98,29 @@ def test_the_sentence_speaks_of_the_smallest_probe():
     assert "100 to 120 items" in luck_sentence(SCORES)
     assert "about 9 points" in luck_sentence(SCORES)
     assert "100 to 120 items" in luck_sentence([*SCORES, *PROSE])
+
+
+def test_the_verdict_names_what_the_merge_stands_against():
+    scores = [*SCORES, Score("merge", "digits", 0.85, 0.8, 0.9, n=100)]
+    said = (
+        "On average the merge is 0.8 points above the base and 17.0 points above the best fine-tune, shoes."
+    )
+    assert verdict_sentence(scores, "merge", "base") == said
+    level = [s for s in SCORES if s.probe == "shoes" and s.model != "merge"] + [
+        Score("merge", "shoes", 0.71, 0, 1)
+    ]
+    said = "The merge is level with the base and 9.0 points below the best fine-tune, shoes."
+    assert verdict_sentence(level, "merge", "base") == said
+
+
+def test_only_what_the_merge_was_measured_on_counts_in_the_verdict():
+    said = "The merge is 8.0 points above the base and 1.0 points below the best fine-tune, shoes."
+    assert verdict_sentence(SCORES, "merge", "base") == said
+
+
+def test_without_accuracies_there_is_no_verdict():
+    assert verdict_sentence(PROSE, "merge", "base") == ""
+    assert verdict_sentence([], "merge", "base") == ""
 
 
 def test_the_sentence_says_points_of_accuracies_only():

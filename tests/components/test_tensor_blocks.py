@@ -91,7 +91,8 @@ def test_nobody_sees_the_count_of_somebody_else(workspace: Workspace, asked: dic
     assert tensor_blocks.update(seen)["state"] == "problem"
 
 
-def test_the_payload_holds_every_count(asked: dict[str, Any]) -> None:
+def test_the_payload_holds_every_count(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("merge_core.interference.blocks.LEAST", 1)  # weights of a block
     counts = inspect_blocks(prepare(read_recipe(asked["question"])), "model.embed_tokens.weight")
     payload = tensor_blocks.blocks_payload(counts)
     curves = np.frombuffer(base64.b64decode(payload["curves"]), "<f4").reshape(4, 37, 100)
