@@ -16,7 +16,7 @@ from components.page import OTHER_RECIPE, Page
 from components.runs.run_folder import owned_run
 from components.runs.run_rows import title
 from components.runs.score_chart import score_chart
-from components.runs.scores import luck_sentence, score_table, verdict_sentence
+from components.runs.scores import Score, luck_sentence, score_table, verdict_sentence
 from components.scripts import plotly_address, script
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -60,19 +60,6 @@ class Figure(gr.HTML):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One score of a run, under the name it is shown by."""
-
-    model: str
-    probe: str
-    metric: str
-    score: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True)
 class Results:
     """What the page sets when a run is selected."""
 
@@ -88,7 +75,7 @@ class Results:
         return [self.table, self.chart, self.luck, self.whose, self.settings]
 
 
-def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[str, str]]:
+def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Score], dict[str, str]]:
     """A run's scores under short names, and the colour of each name.
 
     Args:
@@ -104,7 +91,7 @@ def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Measured], dict[
         role = score.get("role", "parent")
         name = MERGED if role == "merge" else names[score["model"]]
         shades[name] = MERGE if role == "merge" else BASE if role == "base" else colours[score["model"]]
-        rows.append(Measured(name, **{k: score[k] for k in ("probe", "metric", "score", "low", "high", "n")}))
+        rows.append(Score(name, **{k: score[k] for k in ("probe", "metric", "score", "low", "high", "n")}))
     return rows, shades
 
 

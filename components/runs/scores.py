@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 BITS = "bits per byte"
 ACCURACY = "accuracy"
 PER_BYTE = "accuracy per byte"
 
 
-class Score(Protocol):
+@dataclass(frozen=True)
+class Score:
     """One model on one probe by one metric, with the ends of its 95 % interval, over `n` items.
 
     Accuracies go from 0 to 1. Of bits per byte, less is better, and there may be any number of them.

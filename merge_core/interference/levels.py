@@ -16,6 +16,7 @@ import numpy as np
 
 from merge_core.interference.stretches import Milestones
 from merge_core.kernels.coarse import COARSE, FINE, LOW_BITS, LOW_MASK, scan_coarse, scan_fine
+from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.kernels.levels import TIED
 from merge_core.kernels.onset import LEVELS, NEVER
 from merge_core.methods.trimming import TrimRule
@@ -74,6 +75,15 @@ def kept_at_each(rule: TrimRule, entries: int) -> Array:
 @lru_cache
 def _kept_at_each(kept: Callable[[int, float], int], entries: int) -> Array:
     return np.array([min(entries, kept(entries, q)) for q in DENSITIES], np.int64)
+
+
+def largest_first(magnitudes: Array) -> Array:
+    """int64 [n]: positions of uint32 [n], the bits of |τ|, from the largest down; the lowest first among equals."""
+    # A stable sort by magnitude, in a third of the time of one.
+    keyed = (MAGNITUDE - magnitudes).astype(np.uint64) << np.uint64(32)
+    keyed |= np.arange(magnitudes.size, dtype=np.uint64)
+    keyed.sort()
+    return (keyed & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def measure_levels(

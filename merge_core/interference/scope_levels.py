@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.interference.levels import LevelTables, kept_at_each
+from merge_core.interference.levels import LevelTables, kept_at_each, largest_first
 from merge_core.interference.stretches import Stretches, spans_each
 from merge_core.kernels.coarse import LOW_BITS, LOW_MASK
 from merge_core.kernels.dtypes import MAGNITUDE
@@ -148,11 +148,7 @@ class SortedLevels:
         )
         self._levels = np.empty(vectors.shape, np.uint8)
         for m, row in enumerate(vectors.view(np.uint32) & MAGNITUDE):
-            # Largest magnitude first, lowest index first among equals.
-            keys = np.sort(
-                (MAGNITUDE - row).astype(np.uint64) << np.uint64(32) | np.arange(entries, dtype=np.uint64)
-            )
-            order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+            order = largest_first(row)
             rank = np.arange(entries)
             if rule.keep_equal:
                 rank[1:][row[order[1:]] == row[order[:-1]]] = 0

@@ -36,7 +36,7 @@ def dare_linear(
     seed: Seed = 0,
 ) -> Vectors:
     """Drop entries of each task vector at random, rescale the others, and add their weighted sum to the base."""
-    kept = drop(tau, draw.keys(seed), draw.start, density, _restored(density, rescale))
+    kept = _dropped(tau, draw, seed, density, rescale)
     return weighted_mean(kept, weight * lambda_, sum_of(weight) if normalize else 1.0)
 
 
@@ -53,7 +53,7 @@ def dare_ties(
     seed: Seed = 0,
 ) -> Vectors:
     """Drop entries of each task vector at random, rescale the others, elect one sign per entry, add what agrees."""
-    kept = drop(tau, draw.keys(seed), draw.start, density, _restored(density, rescale))
+    kept = _dropped(tau, draw, seed, density, rescale)
     combine = disjoint.COMBINE_MEAN if normalize else disjoint.COMBINE_SUM
     all_of_it = np.zeros(weight.size, np.uint32)
     election = Election(disjoint.VOTE_MASS, combine, 1)
@@ -61,6 +61,7 @@ def dare_ties(
     return merged if lambda_ == 1 else merged * np.float32(lambda_)
 
 
-def _restored(density: Vectors, rescale: bool) -> Vectors:
-    """float64 [models]: what makes a task vector's expected value what it was (Yu et al. 2024, section 3)."""
-    return 1 / np.where(density > 0, density, 1.0) if rescale else np.ones_like(density)
+def _dropped(tau: Vectors, draw: Draw, seed: int, density: Vectors, rescale: bool) -> Vectors:
+    """The task vectors without what fell; rescaled, their expected values stay (Yu et al. 2024, section 3)."""
+    scale = 1 / np.where(density > 0, density, 1.0) if rescale else np.ones_like(density)
+    return drop(tau, draw.keys(seed), draw.start, density, scale)

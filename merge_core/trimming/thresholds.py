@@ -25,6 +25,7 @@ from merge_core.streaming.vectors import VectorReader
 from merge_core.trimming.known import KnownThresholds
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
 PATTERNS = int(MAGNITUDE) + 1  # magnitudes of float32, infinities and NaNs included
 SMALL_SCOPE = 1 << 16  # entries; up to here, ordering them all takes less than counting, or than remembering
 SAMPLE_STRIP = 256

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.interference.levels import DENSITIES
+from merge_core.interference.levels import DENSITIES, kept_at_each
 from merge_core.interference.sampling.counts import BlockCounts, count_blocks
 from merge_core.interference.sampling.intervals import student
 from merge_core.interference.sampling.levels import sampled_levels
@@ -214,8 +214,7 @@ class _Scope:
 
     def wanted(self) -> Array:
         """The share of entries that the rule keeps, float64 [densities]."""
-        kept = [min(self.entries, self._rule.kept(self.entries, q)) for q in DENSITIES]
-        return np.array(kept) / max(1, self.entries)
+        return kept_at_each(self._rule, self.entries) / max(1, self.entries)
 
 
 def _tie_jumps(
