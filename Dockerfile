@@ -23,7 +23,8 @@ COPY --chown=tiebreak requirements.txt .
 RUN pip install --user "$(grep '^torch==' requirements.txt)" && pip install --user -r requirements.txt
 
 COPY --chown=tiebreak . .
-RUN mkdir -p "$NUMBA_CACHE_DIR" .tiebreak && python -m merge_core.kernels
+RUN mkdir -p "$NUMBA_CACHE_DIR" .tiebreak && \
+    python -m compileall -q app.py components merge_core && python -m merge_core.kernels
 
 EXPOSE 7860
 VOLUME /home/tiebreak/app/.tiebreak

@@ -50,5 +50,7 @@ install() {
 echo "Installing $1 (the first time this takes some minutes) …"
 install "$(grep '^torch==' requirements.txt)"
 install -r "$1"
-# Compile the hot loops now rather than during someone's first merge.
+# Compile now rather than during someone's first merge: all of Tiebreak to bytecode, as pip does with what it installs, and
+# the hot loops to machine code.
+.venv/bin/python -m compileall -q app.py components merge_core
 .venv/bin/python -m merge_core.kernels

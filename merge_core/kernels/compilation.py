@@ -17,6 +17,7 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 _compiled: list[Any] = []
 _SOURCES = hashlib.sha256(
@@ -40,15 +41,23 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
-    """numba's cache, with two differences.
+    """numba's cache, with three differences.
 
-    A full disk is no reason to fail: what was compiled serves this process. And numba compiles anew what stands in a
-    changed file, but not what calls it from another one, so here all kernels' sources count.
+    A full disk is no reason to fail: what was compiled serves this process. numba compiles anew what stands in a
+    changed file, but not what calls it from another one, so here all kernels' sources count. And numba prepares for
+    compiling before it looks into the cache, which takes longer than a small merge: what was compiled earlier needs
+    its runtime alone, and compiling prepares itself when it comes to that.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file._source_stamp = _SOURCES
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Compiled code from the cache, ready to be called; None where it holds none."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep compiled code, where that can be done."""

@@ -28,13 +28,24 @@ def weighted_sum(vectors, weights, divisor, out):  # type: ignore[no-untyped-def
     total = np.empty(STRIP)
     for start in range(0, n, STRIP):
         size = min(STRIP, n - start)
-        for i in range(size):
-            total[i] = 0.0
-        for m in range(models):
-            row = vectors[m, start : start + size]
-            weight = weights[m]
+        odd = models % 2
+        if odd:
+            row, weight = vectors[0, start : start + size], weights[0]
             for i in range(size):
-                total[i] += row[i] * weight
+                total[i] = 0.0 + row[i] * weight  # so that no sum of zeros is negative, as no later one is
+        else:
+            for i in range(size):
+                total[i] = 0.0
+        # Two models a sweep: going over the accumulators costs more than adding to them does.
+        for m in range(odd, models, 2):
+            one, other = vectors[m, start : start + size], vectors[m + 1, start : start + size]
+            weight, others = weights[m], weights[m + 1]
+            for i in range(size):
+                total[i] = (total[i] + one[i] * weight) + other[i] * others
         part = out[start : start + size]
-        for i in range(size):
-            part[i] = total[i] / divisor
+        if divisor == 1.0:  # a division takes as long as all of the rest
+            for i in range(size):
+                part[i] = total[i]
+        else:
+            for i in range(size):
+                part[i] = total[i] / divisor
