@@ -101,30 +101,35 @@ def disjoint_merge(tau, threshold, ballot, weight, share, election, out):  # typ
     signs = np.int64(0)
     for start in range(0, n, STRIP):
         size = min(STRIP, n - start)
-        for i in range(size):
-            tally[i] = 0.0
-            total[i] = 0.0
-            divisor[i] = 0.0
+        # The first model writes what the others add to: a sweep that only writes zeros would take as long as theirs.
         for m in range(models):
             row = tau[m, start : start + size]
             bits = row.view(np.uint32)
             least = threshold[m]
             x = kept[m]
             v = ballot[m]
-            for i in range(size):
-                x[i] = row[i] if (bits[i] & MAGNITUDE) >= least else np.float32(0)
-            if vote == VOTE_MASS:
+            if vote == VOTE_NONE:
                 for i in range(size):
-                    tally[i] += x[i] * v
+                    x[i] = _trimmed(row[i], bits[i], least)
+                    tally[i] = 0.0
+            elif vote == VOTE_MASS:
+                for i in range(size):
+                    x[i] = _trimmed(row[i], bits[i], least)
+                    tally[i] = (tally[i] if m > 0 else 0.0) + x[i] * v
             elif vote == VOTE_COUNT:
                 for i in range(size):
-                    tally[i] += (1.0 if x[i] * v > 0 else 0.0) - (1.0 if x[i] * v < 0 else 0.0)
+                    x[i] = _trimmed(row[i], bits[i], least)
+                    one = (1.0 if x[i] * v > 0 else 0.0) - (1.0 if x[i] * v < 0 else 0.0)
+                    tally[i] = (tally[i] if m > 0 else 0.0) + one
             elif vote == VOTE_SHARE:
                 for i in range(size):
-                    tally[i] += (x[i] * v) * abs(x[i] * v)
+                    x[i] = _trimmed(row[i], bits[i], least)
+                    tally[i] = (tally[i] if m > 0 else 0.0) + (x[i] * v) * abs(x[i] * v)
             elif vote == VOTE_LARGEST:
                 for i in range(size):
-                    tally[i] = x[i] * v if abs(x[i] * v) > abs(tally[i]) else tally[i]
+                    x[i] = _trimmed(row[i], bits[i], least)
+                    so_far = tally[i] if m > 0 else 0.0
+                    tally[i] = x[i] * v if abs(x[i] * v) > abs(so_far) else so_far
         up = np.int32(0)
         down = np.int32(0)
         for i in range(size):
@@ -137,21 +142,21 @@ def disjoint_merge(tau, threshold, ballot, weight, share, election, out):  # typ
             x = kept[m]
             w = weight[m]
             part_of = share[m]
-            # Of a vote only the sign counts from here on, so it is compared in float32, where ±1 multiplies exactly.
+            # Of a vote only the sign counts from here on, so float32 does, in which ±1 multiplies exactly.
             side = np.float32(np.sign(ballot[m]))
             if vote == VOTE_NONE:
                 for i in range(size):
-                    elected[i] = x[i]  # whatever it is, it agrees with itself
-                side = abs(side)
+                    elected[i] = np.sign(x[i] * side)  # whatever it is, it agrees with itself
             if combine == COMBINE_MAX:
                 for i in range(size):
-                    value = x[i] * w if _agrees(x[i], elected[i], side) else 0.0
-                    total[i] = value if abs(value) > abs(total[i]) else total[i]
+                    value = x[i] * w if x[i] * side * elected[i] > 0 else 0.0
+                    so_far = total[i] if m > 0 else 0.0
+                    total[i] = value if abs(value) > abs(so_far) else so_far
             else:
                 for i in range(size):
-                    agree = _agrees(x[i], elected[i], side)
-                    total[i] += x[i] * w if agree else 0.0
-                    divisor[i] += part_of if agree else 0.0
+                    agrees = x[i] * side * elected[i] > 0
+                    total[i] = (total[i] if m > 0 else 0.0) + (x[i] * w if agrees else 0.0)
+                    divisor[i] = (divisor[i] if m > 0 else 0.0) + (part_of if agrees else 0.0)
         part = out[start : start + size]
         if combine == COMBINE_MEAN:
             for i in range(size):
@@ -163,7 +168,6 @@ def disjoint_merge(tau, threshold, ballot, weight, share, election, out):  # typ
 
 
 @kernel
-def _agrees(x, elected, side):  # type: ignore[no-untyped-def]
-    """True where an entry, turned round by the sign of its model's weight, has the elected sign."""
-    vote = x * side
-    return ((vote > 0) & (elected > 0)) | ((vote < 0) & (elected < 0))
+def _trimmed(value, bits, least):  # type: ignore[no-untyped-def]
+    """A task vector's entry, or zero where the trim drops it."""
+    return value if (bits & MAGNITUDE) >= least else np.float32(0)
