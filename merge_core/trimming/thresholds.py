@@ -28,8 +28,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 PATTERNS = int(MAGNITUDE) + 1  # magnitudes of float32, infinities and NaNs included
 SMALL_SCOPE = 1 << 16  # entries; up to here, ordering them all takes less than counting, or than remembering
-SAMPLE_STRIP = 256
-MOST_STRIPS = 128
+SAMPLE_STRIP = 512
+MOST_STRIPS = 64  # each takes a reading per model
 NONE_KEPT = np.uint32(MAGNITUDE)  # above every finite magnitude
 
 
