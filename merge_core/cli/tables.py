@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merge_core.cli.terminal import plain, size
 from merge_core.interference.chance import chance
@@ -15,7 +15,11 @@ from merge_core.interference.warnings import warnings_of
 from merge_core.methods import Method, Parameter
 from merge_core.recipe import ModelRef
 
+if TYPE_CHECKING:
+    from merge_core.hub.cached_models import CachedModel
+
 Row = Sequence[str]
+COMMITS_SHOWN = 5  # of one cached model
 
 
 def table(head: Row, rows: Iterable[Row]) -> str:
@@ -195,11 +199,9 @@ def kept_text(models: Sequence[Any], runs: Sequence[Any], cache: Path, home: Pat
     """
     parts = []
     if models:
-        rows = [
-            (m.repo_id, size(m.bytes), _day(m.last_used), ", ".join(c[:7] for c in m.commits)) for m in models
-        ]
+        rows = [row for model in models for row in _model_rows(model)]
         rows.append((f"{len(models)} in all", size(sum(m.bytes for m in models)), "", ""))
-        parts.append(table(("model", "size", "last used", "commits"), rows))
+        parts.append(table(("model", "size", "last used", "commit"), rows))
     if runs:
         rows = [(r.job.id, size(r.bytes), _day(r.job.finished or r.job.created), r.job.state) for r in runs]
         parts.append(table(("run", "size", "finished", "state"), rows))
@@ -210,11 +212,29 @@ def kept_text(models: Sequence[Any], runs: Sequence[Any], cache: Path, home: Pat
     return ("\n\n" if models or runs else "\n").join(parts)
 
 
+def _model_rows(model: CachedModel) -> list[Row]:
+    """A model; below it its commits, where it has several: their sizes add up to its own."""
+    commits = model.commits
+    told = commits[0].sha[:7] if len(commits) == 1 else f"{len(commits)} commits"
+    rows: list[Row] = [(model.repo_id, size(model.bytes), _day(model.last_used), told)]
+    if len(commits) > 1:
+        rows += [("", size(commit.bytes), "", commit.sha[:7]) for commit in commits[:COMMITS_SHOWN]]
+        older = commits[COMMITS_SHOWN:]
+        if older:
+            rows.append(("", size(sum(commit.bytes for commit in older)), "", f"{len(older)} older"))
+    return rows
+
+
 def kept_document(models: Sequence[Any], runs: Sequence[Any]) -> dict[str, Any]:
     """What `cache --json` writes: bytes, and times in seconds since 1970."""
     return {
         "models": [
-            {"name": m.repo_id, "bytes": m.bytes, "last_used": m.last_used, "commits": list(m.commits)}
+            {
+                "name": m.repo_id,
+                "bytes": m.bytes,
+                "last_used": m.last_used,
+                "commits": [c.sha for c in m.commits],
+            }
             for m in models
         ],
         "runs": [

@@ -19,6 +19,19 @@ from merge_core.removal import Removal, removing
 
 
 @dataclass(frozen=True)
+class CachedCommit:
+    """A commit of a model in the cache.
+
+    Args:
+        sha: its name.
+        bytes: what it takes on the disk beside the commits that were fetched after it.
+    """
+
+    sha: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class CachedModel:
     """A model in the cache, with all its commits.
 
@@ -26,7 +39,7 @@ class CachedModel:
         repo_id: `owner/name`.
         bytes: what it takes on the disk.
         last_used: seconds since the epoch.
-        commits: those that are here, as far as they are.
+        commits: those that are here, as far as they are; the one fetched last first.
         fetched_here: Tiebreak brought all of them here, and no other program.
         folder: where it lies.
     """
@@ -34,7 +47,7 @@ class CachedModel:
     repo_id: str
     bytes: int
     last_used: float
-    commits: tuple[str, ...]
+    commits: tuple[CachedCommit, ...]
     fetched_here: bool
     folder: Path
 
@@ -46,7 +59,7 @@ def cached_models() -> tuple[CachedModel, ...]:
             repo.repo_id,
             repo.size_on_disk,
             _last_used(repo),
-            tuple(sorted(revision.commit_hash for revision in repo.revisions)),
+            _commits(repo),
             all(was_fetched_here(revision.snapshot_path) for revision in repo.revisions),
             repo.repo_path,
         )
@@ -104,6 +117,18 @@ def _models() -> list[CachedRepoInfo]:
         return [repo for repo in scan_cache_dir(cache.root()).repos if repo.repo_type == "model"]
     except CacheNotFound:
         return []
+
+
+def _commits(repo: CachedRepoInfo) -> tuple[CachedCommit, ...]:
+    """The one fetched last first, each with the content that none before it has."""
+    fetched = {revision: revision.snapshot_path.stat().st_mtime for revision in repo.revisions}
+    counted: set[Path] = set()
+    found = []
+    for revision in sorted(repo.revisions, key=lambda r: (-fetched[r], r.commit_hash)):
+        own = {file.blob_path: file.size_on_disk for file in revision.files if file.blob_path not in counted}
+        counted.update(own)
+        found.append(CachedCommit(revision.commit_hash, sum(own.values())))
+    return tuple(found)
 
 
 def _last_used(repo: CachedRepoInfo) -> float:

@@ -86,6 +86,59 @@ def test_models_and_runs_are_listed_with_their_size(
     assert job.id in shown
 
 
+def add_commit(folder: Path, commit: str, fetched: float, *blobs: str, size: int = MB) -> None:
+    """One more commit of a cached model, of these contents; those that are here already are not kept twice."""
+    here = folder / "snapshots" / commit
+    here.mkdir(exist_ok=True)
+    for blob in blobs:
+        if not (folder / "blobs" / blob).exists():
+            (folder / "blobs" / blob).write_bytes(b"x" * size)
+        (here / f"{blob}.safetensors").symlink_to(f"../../blobs/{blob}")
+    os.utime(here, (fetched, fetched))
+
+
+def test_commits_of_a_model_stand_below_it_the_latest_first_and_shared_content_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cached(tmp_path, "acme/base", "a" * 40, size=2 * MB)
+    os.utime(folder / "snapshots" / ("a" * 40), (100, 100))
+    add_commit(folder, "c" * 40, 200, "b1", "b2")
+    add_commit(folder, "b" * 40, 300, "b2", "b3")
+    cached(tmp_path, "acme/code", "d" * 40)
+
+    assert main(["cache", "--json"]) == 0
+    models = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
+    assert models["acme/base"]["bytes"] == 4 * MB
+    assert models["acme/base"]["commits"] == ["b" * 40, "c" * 40, "a" * 40]
+
+    assert main(["cache"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    at = next(i for i, row in enumerate(rows) if row[:1] == ["acme/base"])
+    assert rows[at][1:3] + rows[at][-2:] == ["4.0", "MB", "3", "commits"]
+    # The oldest brought nothing that a later one has not.
+    assert rows[at + 1 : at + 4] == [
+        ["2.0", "MB", "bbbbbbb"],
+        ["2.0", "MB", "ccccccc"],
+        ["0", "B", "aaaaaaa"],
+    ]
+    assert next(row for row in rows if row[:1] == ["acme/code"])[-1] == "ddddddd"
+
+
+def test_of_many_commits_of_a_model_the_older_ones_share_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cached(tmp_path, "acme/base", "0" * 40)
+    for number in range(12):
+        add_commit(folder, f"{number + 1:040x}", 1000 + number, f"own{number}")
+    os.utime(folder / "snapshots" / ("0" * 40), (100, 100))
+    assert main(["cache"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("0000000") == 5
+    assert "8 older" in shown
+    assert main(["cache", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["models"][0]["commits"]) == 13
+
+
 def test_where_nothing_is_kept_the_folders_looked_at_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
