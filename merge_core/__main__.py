@@ -81,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
     merge.add_argument("out", type=Path, metavar="OUT", help="the folder to make")
     _add_threads(merge)
-    merge.add_argument(
-        "--memory", type=_bytes, default=1 << 30, metavar="SIZE", help="most memory to use (default: 1GiB)"
-    )
+    _add_memory(merge)
     merge.add_argument(
         "--device",
         choices=("cpu", "cuda"),
@@ -125,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_stream(inspect)
     _add_threads(inspect)
+    _add_memory(inspect)
     inspect.set_defaults(run=commands.inspect)
 
     check = add.add_parser("check", help="say whether a recipe can be merged, without reading weights")
@@ -159,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_count, metavar="N", help="default: one per core")
+
+
+def _add_memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory", type=_bytes, default=1 << 30, metavar="SIZE", help="most memory to use (default: 1GiB)"
+    )
 
 
 def _add_stream(parser: argparse.ArgumentParser) -> None:

@@ -141,7 +141,9 @@ def inspect(arguments: Arguments) -> None:
                 plan = prepare(
                     recipe, progress=meter, cancelled=stopped, note=_note, stream=arguments.stream or None
                 )
-                path = make_report(home(), plan, meter, stopped, arguments.threads, arguments.elections)
+                path = make_report(
+                    home(), plan, meter, stopped, arguments.elections, arguments.threads, arguments.memory
+                )
             document = read_json(path)
         except NotKept as made:  # no reason to fail: it is made anew next time
             document = made.value
@@ -181,7 +183,9 @@ def _inspect_tensor(arguments: Arguments) -> None:
         plan = prepare(recipe, progress=meter, cancelled=stopped, note=_note)
         try:
             document = read_json(
-                make_blocks(home(), plan, arguments.tensor, meter, stopped, arguments.threads)
+                make_blocks(
+                    home(), plan, arguments.tensor, meter, stopped, arguments.threads, arguments.memory
+                )
             )
         except NotKept as made:
             document = made.value

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from merge_core.checkpoint import Checkpoint
 from merge_core.cli.terminal import duration, size
-from merge_core.engine.merging import MEMORY
 from merge_core.engine.traffic import traffic
 from merge_core.plan import MergePlan
 from merge_core.preflight import Verdict, template_ref
 from merge_core.prepare.needs import Needs, memory_there
 from merge_core.prepare.pace import DOWNLOAD, STREAM, seconds_for
 from merge_core.recipe import ModelRef, Recipe
+from merge_core.streaming.budget import MEMORY
 
 
 def model_lines(

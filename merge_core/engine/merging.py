@@ -23,7 +23,7 @@ from merge_core.engine.traffic import narrow, share_memory
 from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
-from merge_core.streaming.budget import Budget
+from merge_core.streaming.budget import MEMORY, Budget
 from merge_core.streaming.inputs import QUIET, Inputs, place_in_files
 from merge_core.streaming.pieces import Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
@@ -34,8 +34,6 @@ from merge_core.trimming.thresholds import Ranking
 from merge_core.trimming.trim import ScopeTrim, measure_trim, segments_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-MEMORY = 1 << 30  # bytes that a merge may use unless it is told otherwise
 
 
 def merge(

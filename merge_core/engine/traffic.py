@@ -45,14 +45,17 @@ def traffic(plan: MergePlan, memory: int, threads: int | None = None) -> Traffic
     return Traffic(likely, most)
 
 
-def share_memory(plan: MergePlan, memory: int, threads: int) -> tuple[Budget, int]:
-    """(how a merge divides its memory, bytes of it for weights that are fetched ahead from the Hub)."""
+def share_memory(plan: MergePlan, memory: int, threads: int, tables: int = 0) -> tuple[Budget, int]:
+    """(how the work divides its memory, bytes of it for weights that are fetched ahead from the Hub).
+
+    For `tables` see `streaming.budget.divide`.
+    """
     owners = (*plan.models, *([plan.base] if plan.base else []))
     rows, factor = len(plan.models) + 1, max(map(factor_bytes, owners))
     if not streams(plan):
-        return divide(memory, threads, rows, factor), 0
-    budget = divide(memory - memory // SHARE_AHEAD, threads, rows, factor)
-    return budget, left_of(memory, budget, rows, factor)
+        return divide(memory, threads, rows, factor, tables), 0
+    budget = divide(memory - memory // SHARE_AHEAD, threads, rows, factor, tables)
+    return budget, left_of(memory, budget, rows, factor, tables)
 
 
 def _nbytes(plan: MergePlan, tensor: TensorPlan) -> int:

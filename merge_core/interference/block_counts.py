@@ -16,13 +16,14 @@ from merge_core.engine.traffic import share_memory
 from merge_core.errors import UserError
 from merge_core.interference.blocks import Block, Blocks, blocks_of
 from merge_core.interference.known_levels import known_tables
-from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels
+from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels, table_bytes
 from merge_core.interference.scope_levels import TableLevels, count_ties, tie_patterns
 from merge_core.kernels.blocks import count_blocks
 from merge_core.kernels.onset import NEVER
 from merge_core.methods.trimming import TrimRule
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
+from merge_core.streaming.budget import MEMORY
 from merge_core.streaming.inputs import Inputs
 from merge_core.streaming.pieces import CHUNK, PIECE, Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores
@@ -137,7 +138,7 @@ def inspect_blocks(
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
     threads: int | None = None,
-    memory: int = 1 << 30,
+    memory: int = MEMORY,
     known: Path | None = None,
 ) -> BlockCounts:
     """Count, exactly and at every density of the grid, where task vectors meet in each block of one tensor.
@@ -195,7 +196,7 @@ class _Walk:
         self._plan, self._number, self._tensor = plan, number, plan.tensors[number]
         self.cut = cut_of(plan, number)
         self._progress, self._cancelled = progress, cancelled
-        budget, _ = share_memory(plan, memory, threads)
+        budget, _ = share_memory(plan, memory, threads, table_bytes(len(plan.models)))
         self._inputs = Inputs(plan)
         self._reader = VectorReader(plan, budget, self._inputs)
         self._known = KnownThresholds(known, plan)
@@ -213,7 +214,9 @@ class _Walk:
         rule = self._plan.trim(self._tensor)
         assert rule is not None
         tables = self._tables(rule)
-        stretches = self._each(lambda part: count_ties(tables, self._reader, [part]), self._parts)
+        stretches = self._each(
+            lambda part: count_ties(tables, self._reader, [part], self._tensor.numel), self._parts
+        )
         before = accumulate(
             (found.counts.sum(axis=0) for found in stretches), initial=self._before(rule, tables)
         )
@@ -264,7 +267,7 @@ class _Walk:
             number = find_tensor(self._plan, self._tensor.repeats)
         pieces = [p for i, t in self._merged() if i < number for p in pieces_of(i, t)]
         self._total += sum(piece.size for piece in pieces)
-        found = self._each(lambda p: count_ties(tables, self._reader, [p]).counts.sum(axis=0), pieces)
+        found = self._each(lambda p: count_ties(tables, self._reader, [p], p.size).counts.sum(axis=0), pieces)
         return sum(found, nothing)
 
     def _merged(self) -> list[tuple[int, TensorPlan]]:

@@ -7,14 +7,14 @@ counting passes find the exact thresholds of all 100 densities; nothing is sampl
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from merge_core.interference.stretches import Milestones
+from merge_core.interference.stretches import MOST_BYTES, Milestones
 from merge_core.kernels.coarse import COARSE, FINE, LOW_BITS, LOW_MASK, scan_coarse, scan_fine
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.kernels.levels import TIED
@@ -29,6 +29,7 @@ from merge_core.streaming.vectors import VectorReader
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MOST_LOW = 1 << 18  # patterns with lower bits that are kept
+TOGETHER = 1 << 16  # patterns, about, that are told their levels at a time
 DENSITIES = tuple(j / LEVELS for j in range(1, LEVELS + 1))
 
 
@@ -65,6 +66,15 @@ class LevelTables:
     inner: Array
     ties: tuple[tuple[Tie, ...], ...]
     thresholds: tuple[dict[int, Threshold], ...]
+
+
+def table_bytes(models: int) -> int:
+    """What a thread needs while it measures levels and looks them up, beside the chunks that it reads."""
+    counters = 4 * LEVELS * FINE + 8 * 2 * COARSE  # of 32 bits, and their sums
+    looked_up = COARSE * (1 + 1 + 2) + LEVELS * FINE
+    listed = 4 * (MOST_LOW + LEVELS * FINE)
+    telling = 16 * LEVELS * FINE + 128 * (TOGETHER + FINE)  # of one model after the other
+    return models * (counters + looked_up + listed) + telling + MOST_BYTES
 
 
 def kept_at_each(rule: TrimRule, entries: int) -> Array:
@@ -130,17 +140,18 @@ def measure_levels(
             counters.make_room(span.stop - span.start)
             scan_fine(*span.where, slot, counters.table)
 
-    listed = low.counted(slot)
+    listed: Iterable[tuple[Array, Array]] | None = low.counted(slot)
     if listed is None:
         fine = count_over((models, rows, FINE), pieces, each, count_fine)
-        listed = [_inside(coarse.cut, row) for coarse, row in zip(found, fine, strict=True)]
+        listed = (_inside(coarse.cut, row) for coarse, row in zip(found, fine, strict=True))
     first = np.full((models, COARSE), NEVER, np.uint8)
     inner = np.full((models, rows, FINE), NEVER, np.uint8)
-    told = [
-        _tell(coarse, *listed[m], kept, rule.keep_equal, first[m], slot[m], inner[m])
-        for m, coarse in enumerate(found)
-    ]
-    return LevelTables(first, slot, inner, tuple(ties for ties, _ in told), tuple(found for _, found in told))
+    told = []
+    for m, (coarse, (others, having)) in enumerate(zip(found, listed, strict=True)):
+        told.append(_Telling(coarse, kept, rule.keep_equal, first[m], slot[m], inner[m]))
+        told[-1].tell(others, having)
+    ties, thresholds = tuple(tuple(t.ties) for t in told), tuple(t.thresholds for t in told)
+    return LevelTables(first, slot, inner, ties, thresholds)
 
 
 class _LowPatterns:
@@ -174,9 +185,10 @@ class _LowPatterns:
 
 
 def _inside(cut: Array, fine: Array) -> tuple[Array, Array]:
-    """The patterns that `scan_fine` counted in a model's bins `cut`, and how many entries each has."""
-    at = np.flatnonzero(fine[: cut.size])
-    return (cut[at >> int(LOW_BITS)] << int(LOW_BITS)) + (at & int(LOW_MASK)), fine.ravel()[at]
+    """The patterns that `scan_fine` counted in a model's bins `cut`, rising, and how many entries each has."""
+    at = np.flatnonzero(fine[: cut.size]).astype(np.uint32)
+    upper = (cut.astype(np.uint32) << LOW_BITS)[at >> LOW_BITS]
+    return upper | (at & LOW_MASK), fine.ravel()[at]
 
 
 class _Coarse:
@@ -203,49 +215,74 @@ class _Coarse:
         self.chosen_before = np.r_[0, self.through][larger]
 
 
-def _tell(
-    coarse: _Coarse,
-    others: Array,
-    having: Array,
-    kept: Array,
-    keep_equal: bool,
-    first: Array,
-    slot: Array,
-    inner: Array,
-) -> tuple[tuple[Tie, ...], dict[int, Threshold]]:
-    """Turn counts of patterns into codes, written to `first` and `inner`; answer ties and thresholds.
+class _Telling:
+    """Turns one model's counts into codes, ties and thresholds.
 
-    `others` are the patterns in the chosen bins but the first of each; `having`, how many entries each of them has.
-
-    A pattern with a others above it and e entries of its own survives whole from the first density that keeps a + e,
-    and in part from the first that keeps a + 1. Where these are the same density it has one level; else it is a tie,
-    unless all equals are kept together.
+    Args:
+        coarse: what the first pass taught.
+        kept, keep_equal: how many entries each density keeps, and whether all equals are kept together.
+        first, slot, inner: the model's, see `LevelTables`; `first` and `inner` are written.
     """
-    occur = coarse.chosen_first > 0
-    patterns = np.r_[coarse.chosen[occur] << int(LOW_BITS), others.astype(np.int64)]
-    order = np.argsort(-patterns)  # the largest first
-    patterns = patterns[order]
-    counts = np.r_[coarse.chosen_first[occur], having.astype(np.int64)][order]
-    top = patterns >> int(LOW_BITS)
-    # Entries above a pattern: those in larger bins, and those in its own that are larger.
-    within = np.cumsum(counts) - counts
-    opens = np.r_[True, top[1:] != top[:-1]] if top.size else np.zeros(0, bool)
-    before = coarse.chosen_before[np.searchsorted(coarse.chosen, top)] + within
-    before -= np.maximum.accumulate(np.where(opens, within, 0))
-    through = before + counts
-    begins = np.searchsorted(kept, before + 1)  # the first density at which one of them survives
-    ends = np.searchsorted(kept, through)  # … at which all do
-    zero = patterns == 0
-    codes = np.where(zero, NEVER, np.minimum(begins if keep_equal else ends, NEVER))
-    ties: list[Tie] = []
-    for k in [] if keep_equal else np.flatnonzero((begins < ends) & ~zero).tolist():
-        codes[k] = TIED + len(ties)
-        ties.append(tie_of(int(patterns[k]), int(before[k]), int(counts[k]), kept, int(begins[k])))
-    first[coarse.bins] = np.minimum(np.searchsorted(kept, coarse.through), NEVER)
-    low = patterns & int(LOW_MASK)
-    first[top[low == 0]] = codes[low == 0]
-    inner[slot[top[low > 0]], low[low > 0]] = codes[low > 0]
-    return tuple(ties), _thresholds(patterns, counts, through, kept)
+
+    def __init__(
+        self, coarse: _Coarse, kept: Array, keep_equal: bool, first: Array, slot: Array, inner: Array
+    ) -> None:
+        self._coarse = coarse
+        self._kept = kept
+        self._keep_equal = keep_equal
+        self._first, self._slot, self._inner = first, slot, inner
+        self.ties: list[Tie] = []
+        self.thresholds: dict[int, Threshold] = {}
+        first[coarse.bins] = np.minimum(np.searchsorted(kept, coarse.through), NEVER)
+
+    def tell(self, others: Array, having: Array) -> None:
+        """`others`: the patterns in the chosen bins but the first of each, rising; `having`: how many entries each has.
+
+        A few bins at a time, the largest magnitudes first: what 32-bit models have in all of them would not fit the
+        cache.
+        """
+        chosen = self._coarse.chosen
+        reached = np.searchsorted(others, chosen.astype(np.uint32) << LOW_BITS)
+        upto, end = chosen.size, others.size
+        while upto > 0:
+            begin = min(int(np.searchsorted(reached, max(0, end - TOGETHER))), upto - 1)
+            start = int(reached[begin])
+            self._tell_bins(slice(begin, upto), others[start:end], having[start:end])
+            upto, end = begin, start
+
+    def _tell_bins(self, bins: slice, others: Array, having: Array) -> None:
+        """A pattern with a others above it and e entries of its own survives whole from the first density that keeps
+        a + e, and in part from the first that keeps a + 1. Where these are the same density it has one level; else it
+        is a tie, unless all equals are kept together.
+        """
+        chosen, counted = self._coarse.chosen[bins], self._coarse.chosen_first[bins]
+        occur = counted > 0
+        patterns = np.r_[chosen[occur] << int(LOW_BITS), others.astype(np.int64)]
+        order = np.argsort(-patterns)  # the largest first
+        patterns = patterns[order]
+        counts = np.r_[counted[occur], having.astype(np.int64)][order]
+        top = patterns >> int(LOW_BITS)
+        # Entries above a pattern: those in larger bins, and those in its own that are larger.
+        within = np.cumsum(counts) - counts
+        opens = np.r_[True, top[1:] != top[:-1]] if top.size else np.zeros(0, bool)
+        before = self._coarse.chosen_before[bins][np.searchsorted(chosen, top)] + within
+        before -= np.maximum.accumulate(np.where(opens, within, 0))
+        through = before + counts
+        begins = np.searchsorted(self._kept, before + 1)  # the first density at which one of them survives
+        ends = np.searchsorted(self._kept, through)  # … at which all do
+        zero = patterns == 0
+        codes = np.where(zero, NEVER, np.minimum(begins if self._keep_equal else ends, NEVER))
+        for k in [] if self._keep_equal else np.flatnonzero((begins < ends) & ~zero).tolist():
+            codes[k] = TIED + len(self.ties)
+            tie = tie_of(int(patterns[k]), int(before[k]), int(counts[k]), self._kept, int(begins[k]))
+            self.ties.append(tie)
+        low = patterns & int(LOW_MASK)
+        self._first[top[low == 0]] = codes[low == 0]
+        self._inner[self._slot[top[low > 0]], low[low > 0]] = codes[low > 0]
+        cut = np.unique(self._kept[(self._kept > before[:1]) & (self._kept <= through[-1:])])
+        for k, at in zip(cut.tolist(), np.searchsorted(through, cut).tolist(), strict=True):
+            equal = int(counts[at])
+            self.thresholds[k] = Threshold(int(patterns[at]), equal, k - int(through[at]) + equal)
 
 
 def tie_of(pattern: int, before: int, count: int, kept: Array, level: int) -> Tie:
@@ -260,12 +297,3 @@ def tie_of(pattern: int, before: int, count: int, kept: Array, level: int) -> Ti
         if gone == count:
             return Tie(pattern, tuple(steps), tuple(dealt[:-1]))
     return Tie(pattern, (*steps, NEVER), tuple(dealt))
-
-
-def _thresholds(patterns: Array, counts: Array, through: Array, kept: Array) -> dict[int, Threshold]:
-    if not through.size:
-        return {}
-    wanted = np.unique(kept[(kept > 0) & (kept <= through[-1])])
-    at = np.searchsorted(through, wanted)
-    rows = zip(wanted.tolist(), patterns[at].tolist(), counts[at].tolist(), through[at].tolist(), strict=True)
-    return {k: Threshold(pattern, equal, k - end + equal) for k, pattern, equal, end in rows}

@@ -14,7 +14,7 @@ import numpy as np
 from merge_core.engine.traffic import share_memory
 from merge_core.errors import UserError
 from merge_core.interference.elections import ballots_of, elected_of, moments_of, told_elections
-from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels
+from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels, table_bytes
 from merge_core.interference.report import (
     InterferenceReport,
     ModelNorm,
@@ -32,7 +32,7 @@ from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
-from merge_core.streaming.budget import Budget
+from merge_core.streaming.budget import MEMORY, Budget
 from merge_core.streaming.counters import BEFORE_FOLDING
 from merge_core.streaming.inputs import QUIET, Inputs, place_in_files
 from merge_core.streaming.pieces import Piece, pieces_of
@@ -74,7 +74,7 @@ def inspect(
     progress: ProgressCallback | None = None,
     cancelled: CancelCheck | None = None,
     threads: int | None = None,
-    memory: int = 1 << 30,
+    memory: int = MEMORY,
     known: Path | None = None,
     elections: bool = False,
 ) -> InterferenceReport:
@@ -93,7 +93,8 @@ def inspect(
         UserError: an input is damaged, is written to meanwhile, or holds values that are not finite.
         Cancelled: `cancelled` answered true.
     """
-    budget, room = share_memory(plan, memory, threads or cores())
+    tables = table_bytes(len(plan.models))
+    budget, room = share_memory(plan, memory, threads or cores(), tables)
     walk = _Walk(plan, progress, cancelled, budget, room, known, elections)
     try:
         tallies = walk.run()
@@ -187,11 +188,12 @@ class _Walk:
         """One tally per tensor, where ties are dealt out over the whole model: each tensor's are counted first."""
 
         counted = [numbered for numbered in self.tensors if numbered[1].counted]
+        entries = sum(tensor.numel for _, tensor in counted)
 
         def count(numbered: tuple[int, TensorPlan]) -> Stretches:
             pieces = pieces_of(*numbered)
             self.inputs.expect(pieces)
-            return count_ties(tables, self._reader, pieces)
+            return count_ties(tables, self._reader, pieces, entries)
 
         stretches = self.pool.each(count, counted)
         totals = np.array([found.counts.sum(axis=0) for found in stretches])

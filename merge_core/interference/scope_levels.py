@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from merge_core.interference.levels import LevelTables, kept_at_each, largest_first
-from merge_core.interference.stretches import Stretches, spans_each
+from merge_core.interference.stretches import MOST_OF_SCOPE, Stretches, spans_each
 from merge_core.kernels.coarse import LOW_BITS, LOW_MASK
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.kernels.levels import (
@@ -50,19 +50,28 @@ def tie_patterns(tables: LevelTables) -> Array:
     return found
 
 
-def count_ties(tables: LevelTables, reader: VectorReader, pieces: Sequence[Piece]) -> Stretches:
-    """How many entries of each tie there are in consecutive pieces of a tensor."""
-    each = spans_each(sum(piece.size for piece in pieces))
-    ties = tie_patterns(tables).shape[1]
-    counts: list[Array] = []
+def count_ties(tables: LevelTables, reader: VectorReader, pieces: Sequence[Piece], entries: int) -> Stretches:
+    """How many entries of each tie there are in consecutive pieces of a tensor.
+
+    Args:
+        tables: of the scope.
+        reader: reads the pieces.
+        pieces: which.
+        entries: of all that is counted like this and kept, which decides how long a stretch is.
+    """
+    each = spans_each(entries, MOST_OF_SCOPE)
+    models, ties = tie_patterns(tables).shape
+    kept: list[Array] = []
+    counts = np.zeros((models, CODES), np.int64)
     spans = ((piece, span) for piece in pieces for span in reader.spans(piece))
     for number, (piece, span) in enumerate(spans if any(tables.ties) else ()):
         if number % each == 0:
-            counts.append(np.zeros((len(tables.ties), CODES), np.int64))
-        top = scan_codes(*span.where, tables.first, tables.slot, tables.inner, counts[-1])
+            kept.append(np.zeros((models, ties), np.int64))
+        counts[:] = 0
+        top = scan_codes(*span.where, tables.first, tables.slot, tables.inner, counts)
         reader.require_finite(top, piece.tensor, span.start, span.stop)
-    whole = np.array(counts, np.int64).reshape(-1, len(tables.ties), CODES)
-    return Stretches(whole[:, :, TIED : TIED + ties], each)
+        kept[-1] += counts[:, TIED : TIED + ties]
+    return Stretches(np.array(kept, np.int64).reshape(-1, models, ties), each)
 
 
 class TableLevels:

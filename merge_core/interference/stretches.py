@@ -14,7 +14,9 @@ from merge_core.streaming import pieces
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MOST = 128  # stretches of a tensor
+MOST = 128  # stretches of a tensor whose counts are noted
+MOST_OF_SCOPE = 4096  # … and of a whole scope, whose counts are kept, unless it has more tensors
+MOST_BYTES = 24 << 20  # of a thread's notes: where they would take more, stretches are longer
 # Each thread's notes, kept from tensor to tensor: fresh memory would be cleared first.
 _rooms = threading.local()
 UNKNOWN = np.iinfo(np.int64).max
@@ -38,9 +40,9 @@ def unknown(shape: tuple[int, ...]) -> Stretches:
     return Stretches(np.full((1, *shape), UNKNOWN))
 
 
-def spans_each(entries: int) -> int:
-    """Spans of a stretch where so many entries are cut into stretches."""
-    return max(1, -(-entries // (pieces.CHUNK * MOST)))
+def spans_each(entries: int, most: int) -> int:
+    """Spans of a stretch where so many entries are cut into at most so many stretches."""
+    return max(1, -(-entries // (pieces.CHUNK * most)))
 
 
 class Milestones:
@@ -52,7 +54,7 @@ class Milestones:
 
     def __init__(self, numel: int) -> None:
         self._spans = -(-numel // pieces.CHUNK)
-        self._stretch = spans_each(numel)
+        self._stretch = spans_each(numel, MOST)
         self._passed = 0
         self._begin, self._end = 0, 1  # the bins that are noted: those that the first stretch occupies
         self._noted: list[Array] = []
@@ -66,9 +68,17 @@ class Milestones:
             occupied = np.flatnonzero(counts[:, 1:].any(axis=0)) + 1  # zeros are no tie
             if occupied.size:
                 self._begin, self._end = int(occupied[0]), int(occupied[-1]) + 1
+            if self._lengthened(4 * len(counts) * (self._end - self._begin)):
+                return
         noted = self._room(len(counts) * (self._end - self._begin)).reshape(len(counts), -1)
         noted[:] = counts[:, self._begin : self._end]
         self._noted.append(noted)
+
+    def _lengthened(self, note: int) -> bool:
+        """Whether stretches had to become longer than what has passed, so that notes of so many bytes find room."""
+        notes = -(-self._spans // self._stretch)
+        self._stretch *= -(-notes // max(1, MOST_BYTES // note))
+        return self._passed % self._stretch > 0 and self._passed < self._spans
 
     def _room(self, size: int) -> Array:
         """Memory for the next note."""

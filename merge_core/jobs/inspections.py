@@ -20,6 +20,7 @@ from merge_core.plan import MergePlan, make_plan
 from merge_core.prepare import open_fitting
 from merge_core.progress import CancelCheck, ProgressCallback
 from merge_core.recipe import Recipe
+from merge_core.streaming.budget import MEMORY
 from merge_core.trimming.known import THRESHOLDS
 
 if TYPE_CHECKING:
@@ -54,16 +55,23 @@ def make_report(
     plan: MergePlan,
     progress: ProgressCallback,
     cancelled: CancelCheck,
-    threads: int | None = None,
     elections: bool = False,
+    threads: int | None = None,
+    memory: int = MEMORY,
 ) -> Path:
-    """Inspect `plan` unless that was done before; the path of the report. For `elections` see `inspect`."""
+    """Inspect `plan` unless that was done before; the path of the report. For the last three see `inspect`."""
     path = elections_path(root, plan) if elections else report_path(root, plan)
 
     def make() -> Any:
         known = root / THRESHOLDS
         found = inspect(
-            plan, progress=progress, cancelled=cancelled, threads=threads, known=known, elections=elections
+            plan,
+            progress=progress,
+            cancelled=cancelled,
+            threads=threads,
+            memory=memory,
+            known=known,
+            elections=elections,
         )
         return found.to_json()
 
@@ -90,6 +98,7 @@ def make_blocks(
     progress: ProgressCallback,
     cancelled: CancelCheck,
     threads: int | None = None,
+    memory: int = MEMORY,
 ) -> Path:
     """Count one tensor of `plan` block by block unless that was done before; the path of the counts.
 
@@ -100,7 +109,13 @@ def make_blocks(
 
     def make() -> Any:
         found = inspect_blocks(
-            plan, tensor, progress=progress, cancelled=cancelled, threads=threads, known=root / THRESHOLDS
+            plan,
+            tensor,
+            progress=progress,
+            cancelled=cancelled,
+            threads=threads,
+            memory=memory,
+            known=root / THRESHOLDS,
         )
         return found.to_json()
 

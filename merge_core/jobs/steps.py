@@ -83,8 +83,8 @@ def inspect_step(job: Job, root: Path, pace: Pace) -> Result:
 def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     """Merge, inspect, probe the result and its parents, and write the model card.
 
-    Options: `probes`, paths of probe files; `threads`; `memory` in bytes; `stream`, true to leave the models' weights
-    on the Hub, which is done as well where the disk has no room for them. Such models are not inspected and not probed.
+    Options: `probes`, paths of probe files; `stream`, true to leave the models' weights on the Hub, which is done as
+    well where the disk has no room for them. Such models are not inspected and not probed.
     Result: `model`, a folder; `bytes` of weights; `seconds` it took; `report`, a JSON file, or None without a base
     model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge"; `streamed`, bytes of weights that
     were read from the Hub.
@@ -111,7 +111,6 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     def merge_all() -> Result:
         if model.exists():  # finished, and killed before that was noted
             return {"bytes": plan.bytes_out, "seconds": None, "streamed": 0}
-        limits = {key: job.options[key] for key in ("threads", "memory") if key in job.options}
         card = model_card(plan).encode()
         made = merge(
             plan,
@@ -120,7 +119,6 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
             cancelled=pace.cancelled,
             extra_files=[("README.md", card)],
             known=root / THRESHOLDS,
-            **limits,
         )
         remember_merge(plan, made)
         return {"bytes": made.bytes, "seconds": made.seconds, "streamed": made.streamed}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from merge_core.errors import UserError
 
+MEMORY = 1 << 30  # bytes that work may use unless it is told otherwise
 LARGEST = 1 << 20  # counters: more would not be faster
 SMALLEST = 1 << 14
 FIXED = 8 << 20  # bytes per thread for buffers of results
@@ -26,7 +27,7 @@ class Budget:
     bins: int = LARGEST
 
 
-def divide(memory: int, threads: int, rows: int, factor: int = 0) -> Budget:
+def divide(memory: int, threads: int, rows: int, factor: int = 0, tables: int = 0) -> Budget:
     """The fastest budget that fits.
 
     Args:
@@ -34,6 +35,7 @@ def divide(memory: int, threads: int, rows: int, factor: int = 0) -> Budget:
         threads: as many as there are cores for; fewer where memory is short.
         rows: models, the base included.
         factor: bytes that a thread takes for the largest factor of an adapter, see `checkpoint.low_rank.factor_bytes`.
+        tables: bytes that a thread takes for what it looks up and notes besides.
 
     Raises:
         UserError: not even the smallest fits.
@@ -41,10 +43,10 @@ def divide(memory: int, threads: int, rows: int, factor: int = 0) -> Budget:
     for count in range(threads, 0, -1):
         size = LARGEST
         while size >= SMALLEST:
-            if count * (_bytes(size, rows) + factor) <= memory:
+            if count * (_bytes(size, rows) + factor + tables) <= memory:
                 return Budget(count, size)
             size //= 2
-    least = _bytes(SMALLEST, rows) + factor
+    least = _bytes(SMALLEST, rows) + factor + tables
     wide = ", so wide are their adapters" if factor > least // 2 else ""
     raise UserError(
         f"{memory / 1e6:,.0f} MB of memory are too few: {rows} models need {least / 1e6:,.0f} MB{wide}.",
@@ -52,9 +54,9 @@ def divide(memory: int, threads: int, rows: int, factor: int = 0) -> Budget:
     )
 
 
-def left_of(memory: int, budget: Budget, rows: int, factor: int = 0) -> int:
+def left_of(memory: int, budget: Budget, rows: int, factor: int = 0, tables: int = 0) -> int:
     """Bytes of `memory` that `budget` leaves for something else; see `divide`."""
-    return memory - budget.threads * (_bytes(budget.bins, rows) + factor)
+    return memory - budget.threads * (_bytes(budget.bins, rows) + factor + tables)
 
 
 def _bytes(bins: int, rows: int) -> int:

@@ -36,6 +36,12 @@ def test_adapters_factor_leaves_fewer_threads_and_is_named_where_there_is_no_roo
         divide(1 << 30, 8, 4, factor=1 << 30)
 
 
+def test_what_is_looked_up_and_noted_besides_leaves_fewer_threads() -> None:
+    assert divide(1 << 30, 8, 4, tables=200 << 20).threads == 4
+    with pytest.raises(UserError, match="are too few"):
+        divide(100 << 20, 8, 4, tables=100 << 20)
+
+
 def test_more_memory_never_gives_fewer_threads() -> None:
     given = [divide(memory << 20, 16, 6).threads for memory in range(64, 2048, 64)]
     assert given == sorted(given)

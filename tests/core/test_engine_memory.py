@@ -15,6 +15,7 @@ from tests.core.test_engine import recipe_text
 from tests.core.test_lora import recipe, write_adapter
 
 MEMORY_MB = 100
+INSPECT_MB = 110
 ROWS, COLUMNS = 9000, 3000  # float32: 108 MB in each of three models, more than the budget for all of them
 
 
@@ -83,3 +84,25 @@ def test_wide_adapters_are_merged_within_the_budget(tmp_path: Path) -> None:
         peaks.append(peak("merge", str(file), str(out), "--memory", f"{MEMORY_MB}MB", "--threads", "4"))
     interpreter, merging = peaks
     assert merging - interpreter <= MEMORY_MB * 10**6
+
+
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+def test_models_of_32_bits_are_inspected_within_the_budget(tmp_path: Path, scope: str) -> None:
+    """Four tensors at a time, each with more magnitudes than its tables and notes have room for."""
+    peaks = []
+    rng = np.random.default_rng(4)
+    for name, rows in (("small", 3), ("large", 1200)):
+        base = {f"model.layers.{i}.w": rng.normal(size=(rows, 3000)).astype(np.float32) for i in range(4)}
+        families = [
+            base,
+            *(
+                {n: w + rng.standard_t(3, w.shape).astype(np.float32) / 100 for n, w in base.items()}
+                for _ in range(2)
+            ),
+        ]
+        paths = [write_model(tmp_path / f"{name}-{i}", weights) for i, weights in enumerate(families)]
+        file = tmp_path / f"{name}.yml"
+        file.write_text(recipe_text(paths, density=0.3, trim_scope=scope))
+        peaks.append(peak("inspect", str(file), "--memory", f"{INSPECT_MB}MB", "--threads", "4"))
+    interpreter, inspecting = peaks
+    assert inspecting - interpreter <= INSPECT_MB * 10**6

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from merge_core.errors import UserError
-from merge_core.interference import InterferenceReport, inspect, inspectable, stretches
+from merge_core.interference import InterferenceReport, inspect, inspectable, levels, stretches
 from merge_core.interference import measure as measure_module
 from merge_core.prepare import prepare
 from merge_core.recipe import read_recipe
@@ -139,16 +139,39 @@ def test_large_tensors_with_few_distinct_magnitudes(tmp_path: Path, scope: str) 
         np.testing.assert_array_equal(got, expected[tensor.name])
 
 
-@pytest.mark.parametrize("counted", ["finely", "roughly", "not"])
+@pytest.mark.parametrize("counted", ["finely", "in little memory", "roughly", "not"])
 @pytest.mark.parametrize("scope", ["tensor", "model"])
 def test_ties_are_cut_at_the_same_entry_however_roughly_they_were_counted_on_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, counted: str
 ) -> None:
     monkeypatch.setattr(pieces, "CHUNK", 1 << 12)
-    monkeypatch.setattr(stretches, "MOST", 1000 if counted == "finely" else 7)
+    for most in ("MOST", "MOST_OF_SCOPE"):
+        monkeypatch.setattr(stretches, most, 7 if counted == "roughly" else 1000)
+    if counted == "in little memory":
+        monkeypatch.setattr(stretches, "MOST_BYTES", 1 << 18)  # for some five of 49 notes
     if counted == "not":
         monkeypatch.setattr(measure_module, "BEFORE_FOLDING", 0)
     paths = make_models(tmp_path, {"layers.0.w": (400, 500), "layers.1.w": (300, 257)}, 2, "bfloat16")
+    report = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope))))
+    expected = brute_force(paths, [1, 1], "mergekit", scope)
+    for tensor in report.tensors:
+        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
+        np.testing.assert_array_equal(got, expected[tensor.name])
+
+
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+def test_many_magnitudes_are_told_their_levels_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    monkeypatch.setattr(levels, "TOGETHER", 100)
+    monkeypatch.setattr(levels, "MOST_LOW", 100)
+    rng = np.random.default_rng(5)
+    base = {f"layers.{i}.w": rng.normal(size=(300, 300)).astype(np.float32) for i in range(2)}
+    tuned = [
+        {n: w + rng.standard_t(2, w.shape).astype(np.float32) for n, w in base.items()} for _ in range(2)
+    ]
+    families = enumerate([base, *tuned])
+    paths = [str(write_model(tmp_path / str(i), weights, "float32")) for i, weights in families]
     report = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope))))
     expected = brute_force(paths, [1, 1], "mergekit", scope)
     for tensor in report.tensors:
