@@ -150,7 +150,7 @@ def reproduce_section(parents: Sequence[PublishedModel]) -> str:
 
 def _averaged(plan: MergePlan) -> str:
     """What to add to one density that stands for several."""
-    densities = {float(q) for t in plan.tensors if (rule := plan.trim(t)) is not None for q in rule.density}
+    densities = {float(q) for t in plan.tensors if t.trim is not None for q in t.trim.density}
     return ", the mean of the recipe's densities" if len(densities) > 1 else ""
 
 

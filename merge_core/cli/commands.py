@@ -191,7 +191,7 @@ def _inspect_tensor(arguments: Arguments) -> None:
             document = made.value
     if arguments.json:
         _write(arguments.json, document)
-    rule = plan.trim(plan.tensors[find_tensor(plan, arguments.tensor)])
+    rule = plan.tensors[find_tensor(plan, arguments.tensor)].trim
     assert rule is not None
     voters = int((rule.voting.sign != 0).sum())
     print(blocks_text(BlockCounts.from_json(document), float(rule.density.mean()), voters))

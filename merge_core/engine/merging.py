@@ -119,7 +119,7 @@ class _Work:
             merged = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is not None]
             copied = [(i, t) for i, t in enumerate(self._plan.tensors) if t.settings is None]
             self._pool.each(self._copy, self._left([p for i, t in copied for p in pieces_of(i, t)]))
-            whole = [(i, t) for i, t in merged if (rule := self._plan.trim(t)) and rule.scope == "model"]
+            whole = [(i, t) for i, t in merged if t.trim is not None and t.trim.scope == "model"]
             if self._inputs.streamed:
                 self._merge_streamed([whole] if whole else [[each] for each in merged], bool(whole))
             elif whole:
@@ -177,7 +177,7 @@ class _Work:
         return found
 
     def _merge_whole_model(self, tensors: list[tuple[int, TensorPlan]], each: Any) -> None:
-        rule = self._plan.trim(tensors[0][1])
+        rule = tensors[0][1].trim
         assert rule is not None
         scope = [p for i, t in tensors if t.counted for p in pieces_of(i, t)]
         pieces = [p for i, t in tensors for p in pieces_of(i, t)]
@@ -211,7 +211,7 @@ class _Work:
         pieces = pieces_of(number, tensor)
         if not self._left(pieces):
             return
-        rule = self._plan.trim(tensor)
+        rule = tensor.trim
         trim = None if rule is None else self._trim(rule, pieces, each, number)
         each(lambda p: self._combine(p, trim), self._left(pieces))
 

@@ -32,7 +32,7 @@ def traffic(plan: MergePlan, memory: int, threads: int | None = None) -> Traffic
         memory, threads: as the merge will be given.
     """
     merged = [tensor for tensor in plan.tensors if tensor.settings is not None]
-    rules = [plan.trim(tensor) for tensor in merged]
+    rules = [tensor.trim for tensor in merged]
     whole = next((rule for rule in rules if rule is not None and rule.scope == "model"), None)
     scopes = [(merged, whole)] if whole else [([t], r) for t, r in zip(merged, rules, strict=True)]
     _, room = share_memory(plan, memory, threads or cores())

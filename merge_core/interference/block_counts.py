@@ -211,7 +211,7 @@ class _Walk:
 
     def run(self) -> tuple[Array, Array]:
         """(onsets int64 [blocks, 3, NEVER + 1], levels int64 [blocks, models, NEVER + 1])."""
-        rule = self._plan.trim(self._tensor)
+        rule = self._tensor.trim
         assert rule is not None
         tables = self._tables(rule)
         stretches = self._each(

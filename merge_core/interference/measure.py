@@ -137,7 +137,7 @@ class _Walk:
         """One tally per tensor."""
         if not self.tensors:
             return []
-        rule = self._plan.trim(self.tensors[0][1])
+        rule = self.tensors[0][1].trim
         assert rule is not None
         if rule.scope == "tensor":
             if self.inputs.streamed:
@@ -163,7 +163,7 @@ class _Walk:
 
     def _by_tensor(self, order: Sequence[tuple[int, TensorPlan]], at: int) -> Tally:
         numbered = number, tensor = order[at]
-        rule = self._plan.trim(tensor)
+        rule = tensor.trim
         assert rule is not None
         pieces = pieces_of(number, tensor)
         self.inputs.hold(pieces, (pieces_of(i, t) for i, t in order[at + 1 :]))
@@ -234,14 +234,14 @@ class _Walk:
         moments: Array,
     ) -> Tally:
         """The tally with elections that could be held only once the scope's `moments` were known."""
-        rule = self._plan.trim(numbered[1])
+        rule = numbered[1].trim
         assert rule is not None
         held = self._tally(numbered, levels, ballots_of(rule.voting, moments))
         return tally._replace(fates=held.fates, elected=held.elected)
 
     def _votes_late(self, tensor: TensorPlan) -> bool:
         """Whether elections are asked for that need to know what the trim leaves of the scope."""
-        rule = self._plan.trim(tensor)
+        rule = tensor.trim
         return self._elections and rule is not None and rule.voting.asks_moments
 
     def _tally(
@@ -249,7 +249,7 @@ class _Walk:
     ) -> Tally:
         """One sweep over a tensor; `ballots` None: those that can be told now, if any are asked for."""
         number, tensor = numbered
-        rule = self._plan.trim(tensor)
+        rule = tensor.trim
         assert rule is not None
         tally = new_tally(len(tensor.sources), self._elections)
         if ballots is None:
@@ -284,7 +284,7 @@ def _elections(
     plan: MergePlan, tensor: TensorPlan, tally: Tally, over_model: tuple[Array, Array]
 ) -> TensorElections:
     """What the report tells of a tensor's elections; `over_model` of a scope that is the model."""
-    rule = plan.trim(tensor)
+    rule = tensor.trim
     assert rule is not None
     known = over_model if rule.scope == "model" else (elected_of([tally]), moments_of([tally]))
     return told_elections(tally, rule.voting, plan.listed, *known)

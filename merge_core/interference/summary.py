@@ -92,7 +92,7 @@ def sum_bounds(estimates: Sequence[tuple[float, float, float]]) -> Bounds:
 
 def recipe_density(plan: MergePlan) -> float:
     """The recipe's density; where it differs between models or tensors, its mean over the entries; 1 without a trim."""
-    trimmed = [(t.numel, rule.density.mean()) for t in plan.tensors if (rule := plan.trim(t)) is not None]
+    trimmed = [(t.numel, t.trim.density.mean()) for t in plan.tensors if t.trim is not None]
     entries = sum(numel for numel, _ in trimmed)
     return float(sum(numel * density for numel, density in trimmed) / entries) if entries else 1.0
 

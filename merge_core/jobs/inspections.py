@@ -179,7 +179,7 @@ def elections_path(root: Path, plan: MergePlan) -> Path:
     """
     held = []
     for tensor in plan.tensors:
-        rule = plan.trim(tensor)
+        rule = tensor.trim
         if rule is not None:
             voting = rule.voting
             ballot = voting.weight if voting.vote not in (VOTE_COUNT, VOTE_NONE) else voting.sign
@@ -198,7 +198,7 @@ def report_path(root: Path, plan: MergePlan) -> Path:
     listed = list(plan.listed)
     tensors = []
     for tensor in plan.tensors:
-        rule = plan.trim(tensor)
+        rule = tensor.trim
         if rule is not None and tensor.settings is not None:
             signs = rule.voting.sign[listed].tolist()
             kept = [rule.kept(tensor.numel, density) for density in DENSITIES]

@@ -40,6 +40,7 @@ class TensorPlan:
         settings: the method's parameters for this tensor; per-model ones are float64 [models].
         shard, offset: which output file, and the byte where the tensor starts in it.
         repeats: the tensor of which this is a tied copy, which a whole-model statistic must not count twice; or None.
+        trim: how its task vectors are trimmed; None for methods that do not trim.
     """
 
     name: str
@@ -51,6 +52,7 @@ class TensorPlan:
     shard: int = 0
     offset: int = 0
     repeats: str | None = None
+    trim: TrimRule | None = None
 
     @property
     def counted(self) -> bool:
@@ -129,13 +131,6 @@ class MergePlan:
         text = json.dumps([__version__, FORMAT, write_recipe(self.recipe), inputs, headers])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def trim(self, tensor: TensorPlan) -> TrimRule | None:
-        """How the task vectors of `tensor` are trimmed; None for methods that do not trim."""
-        if self.method.trim is None or tensor.settings is None:
-            return None
-        rule: TrimRule = self.method.trim(**tensor.settings)
-        return rule
-
 
 def make_plan(
     recipe: Recipe, checkpoints: Mapping[ModelRef, Checkpoint], shard_bytes: int = SHARD_BYTES
@@ -178,6 +173,7 @@ def make_plan(
         if spec.dtype not in FLOATS or is_derived(name):
             tensors.append(TensorPlan(name, spec.shape, spec.dtype, None, (spec,), None))
             continue
+        settings = settings_of(name)
         tensors.append(
             TensorPlan(
                 name=name,
@@ -185,8 +181,9 @@ def make_plan(
                 dtype=DTYPE_NAMES[wanted] if wanted else spec.dtype,
                 base=spec if base else None,
                 sources=tuple(_source(m, name) for m in models),
-                settings=settings_of(name),
+                settings=settings,
                 repeats=repeated_embedding(template, name),
+                trim=method.trim(**settings) if method.trim is not None else None,
             )
         )
     commits = commits_of(checkpoints.values())
@@ -227,7 +224,7 @@ def _source(checkpoint: Checkpoint, name: str) -> TensorSpec:
 
 def _require_one_model_scope(plan: MergePlan) -> None:
     """A trim over the whole model has one density per model, so no setting of it may vary from tensor to tensor."""
-    rules = [r for t in plan.tensors if (r := plan.trim(t))]
+    rules = [t.trim for t in plan.tensors if t.trim is not None]
     if not any(r.scope == "model" for r in rules):
         return
     first = rules[0]

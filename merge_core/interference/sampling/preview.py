@@ -165,7 +165,7 @@ def _estimate(
     """Counts of every tensor, and sums of those that are no tied copies."""
     if not wanted:
         return [], []
-    rule = plan.trim(wanted[0][0])
+    rule = wanted[0][0].trim
     assert rule is not None, "only methods that trim are inspected"
     sums: list[Sums] = []
     abouts: list[About] = []
@@ -181,7 +181,7 @@ def _estimate(
         if rule.scope == "model":
             held.append(replace(sample, base=sample.base[:0]))
             continue
-        own = plan.trim(tensor)
+        own = tensor.trim
         assert own is not None
         abouts += observe_scope(own, [sample])
     if held:

@@ -82,7 +82,7 @@ class SampleReader:
                 f"{tensor.name}: a fine-tune's difference from the base exceeds what float32 can hold.",
                 "One of the models is damaged: download it again or pick another one.",
             )
-        rule = self._plan.trim(tensor)
+        rule = tensor.trim
         assert rule is not None, "only methods that trim are inspected"
         return SampledTensor(tensor, sampled, vectors, rows[-1], rule.voting.sign)
 
