@@ -16,7 +16,7 @@ from components.page import OTHER_RECIPE, Page
 from components.runs.run_folder import owned_run
 from components.runs.run_rows import title
 from components.runs.score_chart import score_chart
-from components.runs.scores import Score, luck_sentence, score_table, verdict_sentence
+from components.runs.scores import Score, luck_sentence, score_table, unmeasured_sentence, verdict_sentence
 from components.scripts import plotly_address, script
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -75,17 +75,18 @@ class Results:
         return [self.table, self.chart, self.luck, self.whose, self.settings]
 
 
-def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Score], dict[str, str]]:
+def measured(
+    scores: Sequence[Mapping[str, Any]], left_out: Sequence[str] = ()
+) -> tuple[list[Score], dict[str, str]]:
     """A run's scores under short names, and the colour of each name.
 
     Args:
         scores: as a job's result holds them; those of a model that was measured by itself have no role.
+        left_out: further models, whose names none of these may go by.
     """
     parents = list(dict.fromkeys(s["model"] for s in scores if s.get("role", "parent") == "parent"))
     colours = model_colours(parents)
-    spelled = {s["model"]: ModelRef.parse(s["model"]) for s in scores if s.get("role") != "merge"}
-    distinct = distinct_names(list(spelled.values()))
-    names = {name: distinct[ref] for name, ref in spelled.items()}
+    names = _names(scores, left_out)
     rows, shades = [], {}
     for score in scores:
         role = score.get("role", "parent")
@@ -93,6 +94,14 @@ def measured(scores: Sequence[Mapping[str, Any]]) -> tuple[list[Score], dict[str
         shades[name] = MERGE if role == "merge" else BASE if role == "base" else colours[score["model"]]
         rows.append(Score(name, **{k: score[k] for k in ("probe", "metric", "score", "low", "high", "n")}))
     return rows, shades
+
+
+def _names(scores: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> dict[str, str]:
+    """A model as scores and `left_out` spell it → its short name."""
+    spelled = [*(s["model"] for s in scores if s.get("role") != "merge"), *left_out]
+    refs = {name: ModelRef.parse(name) for name in spelled}
+    distinct = distinct_names(list(refs.values()))
+    return {name: distinct[ref] for name, ref in refs.items()}
 
 
 def shown(job: Job | None) -> tuple[Any, ...]:
@@ -105,13 +114,17 @@ def shown(job: Job | None) -> tuple[Any, ...]:
 def _scores(job: Job | None) -> tuple[Any, Any, Any]:
     if job is None or job.state != "done":
         return {"empty": _nothing_yet(job)}, None, ""
-    rows, colours = measured((job.result or {}).get("scores", []))
+    result = job.result or {}
+    scores, left_out = result.get("scores", []), result.get("unmeasured", [])
+    rows, colours = measured(scores, left_out)
     if not rows:
         return {"empty": "This merge was not measured: no probe fits its models."}, None, ""
     table = score_table(rows, colours, MERGED)
     chart = json.loads(score_chart(rows, colours, MERGED).to_json())
     base = next((name for name, colour in colours.items() if colour == BASE), "")
-    sentences = (verdict_sentence(rows, MERGED, base), luck_sentence(rows))
+    names = _names(scores, left_out)
+    others = unmeasured_sentence([names[model] for model in left_out])
+    sentences = (verdict_sentence(rows, MERGED, base, left_out), others, luck_sentence(rows))
     return table, chart, wording.plain_markdown(" ".join(filter(None, sentences)))
 
 

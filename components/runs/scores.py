@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from merge_core.preflight.licences import listed
+
 BITS = "bits per byte"
 ACCURACY = "accuracy"
 PER_BYTE = "accuracy per byte"
@@ -101,11 +103,12 @@ def _mean(scores: Sequence[Score | None]) -> dict[str, str]:
     return {"score": f"{100 * mean:.1f}", "interval": f"{100 * low:.0f}–{100 * high:.0f}"}
 
 
-def verdict_sentence(scores: Sequence[Score], merge: str, base: str) -> str:
+def verdict_sentence(scores: Sequence[Score], merge: str, base: str, unmeasured: Sequence[str] = ()) -> str:
     """How the merge's mean accuracy stands against the base's and the best fine-tune's; empty where it has none.
 
     Args:
         merge, base: the names that these go by; every other model is a fine-tune.
+        unmeasured: the names of models that have no scores, among which a better one may be.
     """
     found = {(s.model, s.probe): s.score for s in scores if s.metric == ACCURACY}
     probes = sorted(probe for model, probe in found if model == merge)
@@ -120,12 +123,21 @@ def verdict_sentence(scores: Sequence[Score], merge: str, base: str) -> str:
     tuned = [model for model in means if model not in (merge, base)]
     best = max(tuned, key=lambda model: means[model], default=None)
     against = [(name, means[model]) for name, model in (("the base", base),) if model in means]
-    against += [(f"the best fine-tune, {best}", means[best])] if best is not None else []
+    which = "the best fine-tune measured" if unmeasured else "the best fine-tune"
+    against += [(f"{which}, {best}", means[best])] if best is not None else []
     if not against:
         return ""
     parts = [_stands(100 * (means[merge] - mean), name) for name, mean in against]
     average = "On average the merge" if len(probes) > 1 else "The merge"
     return f"{average} is {' and '.join(parts)}."
+
+
+def unmeasured_sentence(names: Sequence[str]) -> str:
+    """Which models were not measured, and why; empty where all were."""
+    if not names:
+        return ""
+    were, their = ("were", "their") if len(names) > 1 else ("was", "its")
+    return f"{listed(names)} {were} not measured: {their} weights stayed on the Hub."
 
 
 def _stands(points: float, name: str) -> str:

@@ -12,6 +12,7 @@ from components.tuning.editing import Draft, without_left_out
 from components.visitor import Visitor
 from components.workspace import Workspace
 from merge_core.checkpoint import Checkpoint
+from merge_core.checkpoint.lora import parts_of
 from merge_core.engine.merging import MEMORY
 from merge_core.engine.traffic import traffic
 from merge_core.errors import UserError
@@ -54,7 +55,8 @@ def readiness(
         return False, words, _said(verdict.problems[0]), terms
     needs = affordable_needs(draft.recipe, opened, hub, verdict.bytes_out, runs / "run")
     facts = [*_from_hub(draft.recipe, opened, needs), f"writes {wording.size(verdict.bytes_out)}"]
-    facts.append(_measured(0 if needs.streams else len(draft.recipe.refs()), probes))
+    here = [c for c in opened.values() if all(part.root is not None for part in parts_of(c))]
+    facts.append(_measured(len(opened), len(here) if needs.streams else len(opened), probes))
     return True, words, " · ".join(facts), terms
 
 
@@ -80,11 +82,16 @@ def _said(problem: UserError) -> str:
     return wording.plain_markdown(wording.without_commits(str(problem)))
 
 
-def _measured(parents: int, probes: int) -> str:
+def _measured(models: int, here: int, probes: int) -> str:
+    """Args: models: that are merged. here: so many of them are or will be on this machine."""
     if not probes:
         return "measures nothing: no probe set is chosen"
-    models = f"{parents + 1} models" if parents else "the merge alone"
-    return f"measures {models} on {probes} probe set{'s' if probes > 1 else ''}"
+    on = f"on {probes} probe set{'s' if probes > 1 else ''}"
+    if here == models:
+        return f"measures {models + 1} models {on}"
+    if here:
+        return f"measures the merge and {here} of its {models} models {on}: the others stay on the Hub"
+    return f"measures the merge alone {on}: its models stay on the Hub"
 
 
 def start(draft: Draft, owner: str, workspace: Workspace, chosen: Sequence[str], who: Visitor) -> Job:

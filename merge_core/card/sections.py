@@ -99,7 +99,7 @@ def scores_section(scores: Sequence[Score], names: Mapping[str, str]) -> str:
 
     Args:
         scores: as a merge job's result has them.
-        names: a score's model → its public name, Markdown.
+        names: the base and each parent, as scores name them → its public name, Markdown.
     """
     if not scores:
         return ""
@@ -115,9 +115,12 @@ def scores_section(scores: Sequence[Score], names: Mapping[str, str]) -> str:
     ]
     lower = [code(p) for p, m in probes if _is_bits(m)]
     better = f" Lower is better for {listed(lower)}." if lower else ""
+    left_out = [shown for model, shown in names.items() if all(s["model"] != model for s in scores)]
+    were = "were" if len(left_out) > 1 else "was"
+    missing = f" {listed(left_out)} {were} not measured." if left_out else ""
     return (
         f"## Measured\n\n{table(('', *head), rows)}\n\nBrackets are 95 % intervals over the n items. "
-        f"Where they overlap, a difference may be luck.{better}"
+        f"Where they overlap, a difference may be luck.{better}{missing}"
     )
 
 

@@ -53,6 +53,7 @@ def merge(arguments: Arguments) -> None:
             stream=arguments.stream or None,
         )
         probes = _fitting_probes(plan, arguments.probe)
+        _note_unmeasured(plan, probes)
         made = merge_plan(
             plan,
             arguments.out,
@@ -89,6 +90,20 @@ def _fitting_probes(plan: MergePlan, paths: Sequence[Path]) -> list[tuple[str, P
     from merge_core.jobs.scores import fitting_probes
 
     return fitting_probes(plan, tuple(map(str, paths)))
+
+
+def _note_unmeasured(plan: MergePlan, probes: list[tuple[str, ProbeSet]]) -> None:
+    """Say before the merge which of its models it will not be compared with."""
+    if not probes:
+        return
+    from merge_core.home import home
+    from merge_core.jobs.scores import family_of, unmeasured
+    from merge_core.preflight.licences import listed
+
+    if left_out := unmeasured(plan, probes, home()):
+        stay, are = ("stay", "are") if len(left_out) > 1 else ("stays", "is")
+        alone = ", only the merge is" if len(left_out) == len(family_of(plan)) else ""
+        _note(f"{listed(left_out)} {stay} on the Hub and {are} not measured{alone}.")
 
 
 def _measure(plan: MergePlan, merged: Path, probes: list[tuple[str, ProbeSet]]) -> None:

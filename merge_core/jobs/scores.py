@@ -66,7 +66,7 @@ def family_scores(
     measuring: Callable[[str], ProgressCallback],
     cancelled: CancelCheck,
 ) -> list[dict[str, Any]]:
-    """Scores of those of a merge's base and parents that are on this machine, each with `role` and `model`.
+    """Scores of a merge's base and parents but for those that are `unmeasured`, each with `role` and `model`.
 
     Args:
         plan: of the merge.
@@ -79,11 +79,26 @@ def family_scores(
     measured: list[dict[str, Any]] = []
     for role, name, checkpoint in family_of(plan):
         told = measuring(called.get(name, name))
-        if any(part.root is None for part in parts_of(checkpoint)):
+        if not _measurable(root, checkpoint, probes):
             continue
         found = known_scores(root, checkpoint, probes, told, cancelled)
         measured += [{**score, "role": role, "model": name} for score in found]
     return measured
+
+
+def unmeasured(plan: MergePlan, probes: list[tuple[str, ProbeSet]], root: Path) -> list[str]:
+    """The base and parents whose weights stay on the Hub and that were not measured with all of `probes` before.
+
+    Args:
+        plan, probes, root: see `family_scores`.
+    """
+    return [name for _, name, checkpoint in family_of(plan) if not _measurable(root, checkpoint, probes)]
+
+
+def _measurable(root: Path, checkpoint: Checkpoint, probes: list[tuple[str, ProbeSet]]) -> bool:
+    if all(part.root is not None for part in parts_of(checkpoint)):
+        return True
+    return all(read_json(_place(root, checkpoint, digest)) is not None for digest, _ in probes)
 
 
 def as_merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

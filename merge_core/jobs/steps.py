@@ -84,10 +84,11 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
     """Merge, inspect, probe the result and its parents, and write the model card.
 
     Options: `probes`, paths of probe files; `stream`, true to leave the models' weights on the Hub, which is done as
-    well where the disk has no room for them. Such models are not inspected and not probed.
+    well where the disk has no room for them. Such models are not inspected, and not probed but for those that were
+    before.
     Result: `model`, a folder; `bytes` of weights; `seconds` it took; `report`, a JSON file, or None without a base
-    model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge"; `streamed`, bytes of weights that
-    were read from the Hub.
+    model; `scores`, see `probe_step`, each with `role`: "base", "parent" or "merge"; `unmeasured`, the base and parents
+    that were not probed for that; `streamed`, bytes of weights that were read from the Hub.
     """
     from merge_core.card import model_card
     from merge_core.card.map_picture import map_picture
@@ -125,7 +126,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
 
     merged = once(folder / "merge.json", merge_all)
     report = _inspect_parents(plan, root, pace)
-    measured = _probe_family(plan, model, probes, root, folder, pace)
+    measured, left_out = _probe_family(plan, model, probes, root, folder, pace)
     found = None if report is None else InterferenceReport.from_json(read_json(report))
     picture = None if found is None else map_picture(found, recipe_density(plan))
     replace_card(model, model_card(plan, scores=measured, report=found), folder, picture)
@@ -134,6 +135,7 @@ def merge_step(job: Job, root: Path, pace: Pace) -> Result:
         **merged,
         "report": None if report is None else _relative(report, root),
         "scores": measured,
+        "unmeasured": left_out,
     }
 
 
@@ -207,21 +209,22 @@ def _fitting_probes(plan: MergePlan, paths: tuple[str, ...]) -> list[tuple[str, 
 
 def _probe_family(
     plan: MergePlan, model: Path, probes: list[tuple[str, ProbeSet]], root: Path, folder: Path, pace: Pace
-) -> list[Result]:
-    """Scores of the base, each parent and the merge."""
+) -> tuple[list[Result], list[str]]:
+    """(scores of the base, each parent and the merge; which of them could not be measured)."""
     if not probes:
-        return []
-    from merge_core.jobs.scores import as_merge, family_of, family_scores, scores
+        return [], []
+    from merge_core.jobs.scores import as_merge, family_of, family_scores, scores, unmeasured
 
     share = 0.4 / (len(family_of(plan)) + 1)
 
     def measuring(name: str) -> ProgressCallback:
         return pace.part(share, f"Measuring {name}", named=True)
 
+    left_out = unmeasured(plan, probes, root)
     measured = family_scores(plan, probes, root, measuring, pace.cancelled)
     told = measuring("the merge")
     found = once(folder / "scores.json", lambda: scores(model, probes, told, pace.cancelled))
-    return measured + as_merge(found)
+    return measured + as_merge(found), left_out
 
 
 def _relative(path: Path, root: Path) -> str:

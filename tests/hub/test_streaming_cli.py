@@ -128,8 +128,11 @@ def test_merge_that_streams_measures_itself_and_not_its_parents(
     ]
     capsys.readouterr()
     assert main(command) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if "films" in line]
+    said = capsys.readouterr()
+    rows = [line for line in said.out.splitlines() if "films" in line]
     assert [row.split()[0] for row in rows] == ["merge"]
+    named = "acme/base, acme/code, acme/math and acme/chat"
+    assert f"note: {named} stay on the Hub and are not measured, only the merge is.\n" in said.err
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from huggingface_hub import constants
 
+from components.runs.results import shown
 from components.runs.start import readiness
 from components.tuning.editing import Draft
 from components.visitor import Visitor
@@ -24,7 +25,7 @@ from merge_core.jobs import Job, JobStore
 from merge_core.jobs.worker import attend
 from merge_core.prepare import open_all, pinned, prepare
 from merge_core.prepare.needs import SPARE
-from merge_core.recipe import Recipe, read_recipe, write_recipe
+from merge_core.recipe import ModelRef, Recipe, read_recipe, write_recipe
 from tests.hub.family import NAMES, contents, put_on, recipe, weights_of
 from tests.hub.server import LocalHub
 from tests.tiny_models import bert, write_probe
@@ -115,7 +116,7 @@ def test_page_says_what_will_be_read_and_that_the_merge_alone_is_measured(
     assert ready
     assert " ".join(beneath.split()) == (
         "reads 1.9 MB from the Hub while it merges: the disk has no room to download it · writes 474 kB · "
-        "measures the merge alone on 2 probe sets"
+        "measures the merge alone on 2 probe sets: its models stay on the Hub"
     )
 
 
@@ -139,21 +140,72 @@ def test_merge_that_has_no_room_itself_is_refused(
     assert not workspace.store.list("me")
 
 
-def test_merge_is_measured_and_its_parents_are_not(
-    hub: LocalHub, client: HubClient, workspace: Workspace, tmp_path: Path
-) -> None:
-    for name in ("base", "code"):
+@pytest.fixture
+def moods(hub: LocalHub, tmp_path: Path) -> dict[str, object]:
+    """`acme/base`, `acme/code` and `acme/math` on the Hub, which can be measured, and options that ask for it."""
+    for name in ("base", "code", "math"):
         hub.add_model(f"acme/{name}", bert(tmp_path / name))
     probe = write_probe(
         tmp_path / "probe.jsonl",
         {"probe": "moods", "kind": "text-classification", "labels": ["good", "bad"]},
         [{"text": "a fine day", "label": "good"}, {"text": "a bad day", "label": "bad"}],
     )
-    models = [{"model": "acme/code", "parameters": {"weight": 1.0}}]
+    return {"probes": [str(probe)], "stream": True}
+
+
+def merge_of(*names: str) -> Recipe:
+    models = [{"model": f"acme/{name}", "parameters": {"weight": 1.0}} for name in names]
     text = yaml.safe_dump({"merge_method": "task_arithmetic", "base_model": "acme/base", "models": models})
-    job = run(hub, workspace, Visitor(client, ""), read_recipe(text), probes=[str(probe)], stream=True)
+    return read_recipe(text)
+
+
+def measured_of(job: Job) -> list[str]:
     assert (job.state, job.error) == ("done", None)
-    assert [score["role"] for score in (job.result or {})["scores"]] == ["merge"]
+    return [score["model"].partition("@")[0] for score in (job.result or {})["scores"]]
+
+
+def test_merge_is_measured_and_its_parents_are_not_which_page_and_card_say(
+    hub: LocalHub, client: HubClient, workspace: Workspace, moods: dict[str, object]
+) -> None:
+    job = run(hub, workspace, Visitor(client, ""), merge_of("code", "math"), **moods)
+    assert measured_of(job) == ["merge"]
+    said = shown(job)[2]
+    assert "base, code and math were not measured: their weights stayed on the Hub." in said
+    assert "than the base" not in said
+    card = (workspace.store.root / str((job.result or {})["model"]) / "README.md").read_text()
+    assert "were not measured." in card.split("## Measured")[1].split("##")[0]
+
+
+def test_parent_that_is_on_this_machine_is_measured_although_the_others_stream(
+    hub: LocalHub,
+    client: HubClient,
+    workspace: Workspace,
+    moods: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client.download(client.checkpoint(ModelRef.parse("acme/code")))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, SPARE + 100_000))
+    draft = Draft.of(merge_of("code", "math"))
+    beneath = readiness(draft, dict(workspace.open(draft.recipe, client)), 1, client, workspace.store.root)[2]
+    assert "measures the merge and 1 of its 3 models on 1 probe set: the others stay on the Hub" in beneath
+    job = run(hub, workspace, Visitor(client, ""), draft.recipe, **moods)
+    assert measured_of(job) == ["acme/code", "merge"]
+    said = shown(job)[2]
+    assert "base and math were not measured: their weights stayed on the Hub." in said
+    assert "the best fine-tune measured, code" in said
+
+
+def test_what_was_measured_of_a_parent_before_is_shown_although_it_streams(
+    hub: LocalHub, client: HubClient, workspace: Workspace, moods: dict[str, object], tmp_path: Path
+) -> None:
+    who = Visitor(client, "")
+    whole = run(hub, workspace, who, merge_of("code"), **{**moods, "stream": False})
+    shutil.rmtree(tmp_path / "cache")
+    again = run(hub, workspace, who, merge_of("code", "math"), **moods)
+    assert measured_of(again) == ["acme/base", "acme/code", "merge"]
+    assert (again.result or {})["scores"][:2] == (whole.result or {})["scores"][:2]
+    assert not list((tmp_path / "cache").rglob("model.safetensors"))
+    assert "math was not measured: its weights stayed on the Hub." in shown(again)[2]
 
 
 @pytest.mark.usefixtures("small_disk")
