@@ -311,15 +311,43 @@ def test_mirror_that_names_small_files_in_its_own_way_is_believed(
     assert client.download(client.checkpoint(ModelRef(ID))).root is not None
 
 
-def test_download_from_a_hub_that_says_nothing_of_contents(
-    hub: LocalHub, client: HubClient, model: Path
+@pytest.mark.parametrize("damaged", [False, True])
+def test_file_of_an_unnamed_content_is_believed_where_it_matches_the_tag_it_came_under(
+    hub: LocalHub, client: HubClient, model: Path, damaged: bool
 ) -> None:
     hub.store.tells_contents = False
     hub.add_model(ID, model)
-    here = client.download(client.checkpoint(ModelRef(ID)))
+    opened = client.checkpoint(ModelRef(ID))
+    hub.forget()
+    hub.store.tells_contents = False
+    if damaged:
+        hub.fail("GET /storage/", corrupt=True, times=1)
+        hub.fail("GET .*tokenizer.json", corrupt=True, times=1)
+    here = client.download(opened)
     assert here.root is not None
-    for name in ("config.json", *sorted({spec.file for spec in here.specs.values()})):
+    weights = sorted({spec.file for spec in here.specs.values()})
+    assert len(hub.asked("GET /storage/")) == len(weights) + damaged
+    assert len(hub.asked("GET .*tokenizer.json")) == 1 + damaged
+    for name in ("config.json", "tokenizer.json", *weights):
         assert (here.root / name).read_bytes() == (model / name).read_bytes()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_file_of_an_unnamed_content_under_a_tag_that_says_nothing_has_to_come_twice_alike(
+    hub: LocalHub, client: HubClient, model: Path, damaged: bool
+) -> None:
+    hub.store.names_as_git = False
+    hub.add_model(ID, model)
+    hub.store.tells_contents = False
+    opened = client.checkpoint(ModelRef(ID))
+    hub.requests.clear()
+    if damaged:
+        hub.fail("GET .*tokenizer.json", corrupt=True, times=1)
+        with pytest.raises(UserError, match="twice with another content"):
+            client.download(opened)
+    else:
+        assert client.download(opened).root is not None
+    assert len(hub.asked("GET .*tokenizer.json")) == 2
 
 
 def test_download_under_way_in_another_process_is_waited_for(
