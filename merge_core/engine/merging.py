@@ -28,7 +28,7 @@ from merge_core.streaming.inputs import QUIET, Inputs, place_in_files
 from merge_core.streaming.pieces import Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
-from merge_core.trimming.guess import Counted, guess_thresholds, guessed_chunks, settle
+from merge_core.trimming.guess import Counted, guess_thresholds, guessed_chunks, settle, vote_by_guess
 from merge_core.trimming.known import WHOLE_MODEL, KnownThresholds
 from merge_core.trimming.thresholds import Ranking
 from merge_core.trimming.trim import ScopeTrim, measure_trim, segments_of
@@ -225,7 +225,9 @@ class _Work:
         guess = not self._inputs.held and narrow(self._plan, tensors)
         known = KnownThresholds(None, self._plan) if guess else self._known
         ranking = Ranking(rule, self._reader, pieces, known, scope)
-        return self._merge_by_guess(ranking, each) or measure_trim(ranking, each)
+        return (
+            self._merge_by_guess(ranking, each) or vote_by_guess(ranking, each) or measure_trim(ranking, each)
+        )
 
     def _merge_by_guess(self, ranking: Ranking, each: Any) -> ScopeTrim | None:
         """Merge a scope in one sweep, see `merge_core.trimming.guess`; None where that must not or cannot be."""

@@ -79,5 +79,6 @@ def _sweeps(rule: TrimRule | None, told: bool) -> tuple[int, int]:
         return 1, 1
     asked = bool(rule.moments) + (rule.votes is not None)
     if asked:  # magnitudes are ranked, equals counted, sums taken, and then all is combined
-        return 2 + asked, 3 + asked
+        guessed = told and not rule.moments  # votes are counted while magnitudes are ranked, or once more
+        return 2 + asked - guessed, 3 + asked + guessed
     return (1, 4) if told else (2, 3)

@@ -20,6 +20,7 @@ from merge_core.kernels import rank
 from merge_core.methods.trimming import Trimmed
 from merge_core.streaming.cut import Threshold
 from merge_core.streaming.pieces import Piece
+from merge_core.streaming.pool import Each
 from merge_core.streaming.vectors import Chunk, VectorReader
 from merge_core.trimming.thresholds import Ranking
 from merge_core.trimming.trim import ScopeTrim, untold
@@ -93,6 +94,36 @@ def guessed_chunks(
         counts.append(Counted(chunk.start, found))
         dropped = guess.position[piece] + chunk.start - piece.start >= guess.ends
         yield chunk, replace(trimmed, threshold=guess.patterns + dropped)
+
+
+def vote_by_guess(ranking: Ranking, each: Each[Any]) -> ScopeTrim | None:
+    """A trim whose majority was counted in the same sweep as the thresholds that a sample made likely.
+
+    Args:
+        ranking: what is sought; learns the thresholds.
+        each: runs a function over pieces.
+
+    Returns:
+        None where the rule asks for anything else than a majority, or the guess was open or wrong.
+    """
+    votes, reader = ranking.rule.votes, ranking.reader
+    told = votes is not None and not ranking.rule.moments and reader.on_processor is reader
+    guess = guess_thresholds(ranking) if told else None
+    if guess is None or votes is None:
+        return None
+
+    def count(piece: Piece) -> tuple[list[Counted], int]:
+        counts: list[Counted] = []
+        signs = sum(votes(c.vectors, t) for c, t in guessed_chunks(guess, reader, piece, counts))
+        return counts, signs
+
+    found = each(count, ranking.pieces)
+    settled = settle(guess, ranking, [counts for counts, _ in found])
+    if settled is None or settled[1]:  # votes of entries that do not survive were counted
+        return None
+    trim, _ = settled
+    majority = int(np.sign(sum(signs for _, signs in found)))
+    return replace(trim, trimmed=replace(trim.trimmed, majority=majority))
 
 
 def settle(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import merge_core.engine.merging as engine_module
+import merge_core.trimming.guess as guess_module
 import merge_core.trimming.thresholds as thresholds_module
 from merge_core.engine import merge
 from merge_core.prepare import prepare
@@ -125,3 +126,46 @@ def test_no_guess_is_made_where_magnitudes_are_all_different(tmp_path: Path, set
     ]
     merged(recipe_text(paths, density=0.3), tmp_path / "out")
     assert not settled
+
+
+@pytest.fixture
+def votes_settled(settled: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """As `settled`, for guesses under which a majority is counted."""
+    outcomes: list[Any] = []
+    settle = guess_module.settle
+
+    def spy(*arguments: Any) -> Any:
+        outcomes.append(settle(*arguments))
+        return outcomes[-1]
+
+    monkeypatch.setattr(guess_module, "settle", spy)
+    return outcomes
+
+
+@pytest.mark.parametrize("off", [0, -1, 1])
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+@pytest.mark.parametrize("dialect", ["paper", "fusionbench"])
+def test_a_majority_counted_by_a_guess_is_the_one_counted_after_ranking(
+    tmp_path: Path,
+    votes_settled: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    dialect: str,
+    scope: str,
+    off: int,
+) -> None:
+    paths = family(tmp_path, "bfloat16", shapes=SHAPES)
+    text = recipe_text(paths, dialect=dialect, trim_scope=scope, density=0.28)
+    guess = guess_module.guess_thresholds
+
+    def perhaps_wrong(ranking: Any) -> Guess | None:
+        found = guess(ranking)
+        return found and replace(found, patterns=(found.patterns.astype(np.int64) + off).astype(np.uint32))
+
+    monkeypatch.setattr(guess_module, "guess_thresholds", lambda _: None)
+    expected = merged(text, tmp_path / "expected")
+    assert not votes_settled
+    monkeypatch.setattr(guess_module, "guess_thresholds", perhaps_wrong)
+    assert merged(text, tmp_path / "one", threads=1) == expected
+    assert merged(text, tmp_path / "two", threads=2) == expected
+    assert votes_settled
+    assert all((outcome is None) == (off != 0) for outcome in votes_settled)
