@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from components import wording
+from components.scripts import script
 from components.tuning.editing import Draft
 from merge_core.errors import UserError, UserErrors
 from merge_core.recipe import Recipe
@@ -143,6 +144,12 @@ def undone(draft: Draft, past: Past, redraws: int) -> tuple[Any, Past, int, Any]
 
 def build(draft: Draft) -> Page:
     """The shared state, opening with `draft`; shows the notice where it is called."""
+    gr.HTML(
+        html_template="<span hidden></span>",
+        js_on_load=script("escape.js"),
+        apply_default_css=False,
+        elem_classes=["tb-no-box"],
+    )
     return Page(
         draft=gr.State(draft),
         past=gr.State(()),

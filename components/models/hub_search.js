@@ -88,7 +88,8 @@ input.addEventListener("input", () => {
 });
 input.addEventListener("keydown", (event) => {
   if (event.key === "Enter") search();
-  if (event.key === "Escape") {
+  if (event.key === "Escape" && input.value) {
+    event.preventDefault(); // it closes the panel only where there is nothing to clear
     input.value = "";
     search();
   }

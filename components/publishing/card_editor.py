@@ -138,15 +138,5 @@ def build(page: Page, workspace: Workspace, opener: gr.Button, tickets: Tickets)
     opener.click(opened, [page.run, page.owner], [dialog, shown, editor, ticket, page.notice], **CHANGE)
     mode.change(switched, [mode, editor, ticket], [shown, editor, save], **QUICK)
     save.click(saved, [page.run, page.owner, editor], [mode, page.notice], **CHANGE)
-    close.click(lambda: (gr.Column(visible=False), READ), None, [dialog, mode], **QUICK)
     # A change that was not saved is dropped with the dialog: opening it reads the card anew.
-    gr.HTML(
-        visible=True,
-        html_template="<span hidden></span>",
-        js_on_load="""document.addEventListener("keydown", (event) => {
-  const editing = document.querySelector("#tb-card-editor")?.offsetParent; // Escape must not throw words away
-  if (event.key === "Escape" && !editing) document.querySelector("#tb-card-close")?.click();
-});""",
-        apply_default_css=False,
-        elem_classes=["tb-no-box"],
-    )
+    close.click(lambda: (gr.Column(visible=False), READ), None, [dialog, mode], **QUICK)

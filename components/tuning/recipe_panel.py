@@ -30,7 +30,7 @@ def build(page: Page, workspace: Workspace, opener: gr.Button) -> gr.Code:
     with gr.Column(visible=False, elem_id="tb-recipe-panel", elem_classes=["tb-panel"]) as panel:
         with gr.Row(elem_classes=["tb-head"]):
             gr.Markdown("## Recipe", elem_classes=["tb-title"])
-            close = gr.Button("Close", size="sm", elem_classes=["tb-small"])
+            close = gr.Button("Close", size="sm", elem_classes=["tb-small"], elem_id="tb-recipe-close")
         gr.Markdown(
             "This is everything the merge depends on, in mergekit's format. Copy it, or paste another recipe over it.",
             elem_classes=["tb-quiet"],

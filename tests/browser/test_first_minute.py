@@ -129,6 +129,45 @@ def test_pasted_recipe_names_every_mistake_with_its_line_and_changes_nothing(ope
     expect(opened.locator(".tb-model")).to_have_count(5)
 
 
+@pytest.mark.parametrize(
+    ("opener", "panel"),
+    [
+        ("#tb-recipe-button", "#tb-recipe-panel"),
+        ("#tb-add", "#tb-add-panel"),
+        (".tb-map-ask", ".tb-map-about"),
+    ],
+)
+def test_escape_closes_a_panel_and_the_focus_goes_back_to_what_opened_it(
+    opened: Page, opener: str, panel: str
+) -> None:
+    expect(opened.locator(".tb-map")).to_have_attribute("data-state", "map", timeout=MINUTE)
+    opened.click(opener)
+    expect(opened.locator(panel)).to_be_visible()
+    opened.locator(".tb-scrub-line").focus()
+    opened.keyboard.press("Escape")
+    expect(opened.locator(panel)).to_be_hidden()
+    expect(opened.locator(opener)).to_be_focused()
+
+
+def test_escape_leads_out_of_the_recipes_editor_and_throws_no_words_away(opened: Page) -> None:
+    panel, close = opened.locator("#tb-recipe-panel"), opened.locator("#tb-recipe-close")
+    editor = opened.locator("#tb-recipe-text .cm-content")
+    opened.click("#tb-recipe-button")
+    editor.click()
+    opened.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    opened.click("#tb-recipe-button")
+    editor.click()
+    opened.keyboard.type("# mine")
+    for _ in range(2):
+        opened.keyboard.press("Escape")
+        expect(close).to_be_focused()
+    expect(editor).to_contain_text("# mine")
+    opened.keyboard.press("Enter")
+    expect(panel).to_be_hidden()
+    expect(opened.locator("#tb-recipe-button")).to_be_focused()
+
+
 def test_run_is_cancelled(opened: Page) -> None:
     opened.locator("#lambda input[type=number]").fill("0.9")
     opened.keyboard.press("Tab")
