@@ -43,7 +43,7 @@ def control_updates(recipe: Recipe, controls: Sequence[Control]) -> list[Any]:
             update["label"] = control.label(recipe.method)
         if control.is_slider:
             update["minimum"], update["maximum"] = control.range(value)
-            update["info"] = shown.note or None
+            update["info"] = shown.note  # None would leave the last one standing
         updates.append(gr.update(**update))
     return updates
 

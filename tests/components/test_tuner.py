@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from components.tuning.controls import declared_controls
 from components.tuning.tuner import control_updates
 from merge_core.methods import METHODS
@@ -36,6 +38,16 @@ def test_controls_show_what_the_dialect_means_where_the_recipe_says_nothing() ->
 def test_what_the_recipe_says_stands_above_the_dialect() -> None:
     said = shown(ties(dialect="paper", trim_scope="tensor", elect="count"))
     assert (said["trim_scope"], said["elect"]) == ("tensor", "count")
+
+
+def test_a_note_goes_with_the_recipe_it_was_about() -> None:
+    controls = declared_controls()
+    place = next(number for number, control in enumerate(controls) if control.name == "density")
+    varied = replace(ties(), parameters={"weight": 1.0, "density": (0.1, 0.9)})
+    assert "0.1, 0.9" in control_updates(varied, controls)[place]["info"]
+    assert (
+        control_updates(ties(density=0.2), controls)[place]["info"] == ""
+    )  # None would leave the note standing
 
 
 def test_density_is_shown_in_percent_and_read_back_as_a_share() -> None:
