@@ -87,7 +87,7 @@ function showLook() {
   showMode();
   showBase();
   select.value = state.family;
-  about.textContent = FAMILIES[state.family].about;
+  part("meaning").textContent = FAMILIES[state.family].about;
   const { base, models, curve } = MEASURES[state.mode];
   part("basis").hidden = base === undefined;
   part("ranges").hidden = Boolean(models);
@@ -193,10 +193,10 @@ function take(map) {
 
 // What the recipe says of single cells, by their numbers on this map.
 function readOwn(map) {
-  const { density = {}, weight = {}, fixed = "", models = [] } = props.own ? JSON.parse(props.own) : {};
+  const { density = {}, weight = {}, fixed = "", depth = false, each = [], models = [] } = props.own ? JSON.parse(props.own) : {};
   const numbers = new Map(map.cells.map((one, number) => [one.key, number]));
   const numbered = (said) => new Map(Object.entries(said).filter(([key]) => numbers.has(key)).map(([key, value]) => [numbers.get(key), value]));
-  return { density: numbered(density), weight: numbered(weight), fixed, models };
+  return { density: numbered(density), weight: numbered(weight), fixed, depth, each, models };
 }
 
 // Drawing ------------------------------------------------------------------------------------------------------------
@@ -213,12 +213,20 @@ function words(values) {
 function say(parts) {
   sayPlace.replaceChildren(...parts.map(([text, bold]) => (bold ? node("b", "", text) : text)));
   const note = part("note");
-  note.hidden = shared.trims();
-  note.textContent = note.hidden
-    ? ""
-    : `${props.methods[state.tuning] ?? state.tuning} does not trim by size. This is what a trim as in TIES would leave${
-        FAMILIES[state.family].needs === "elections" ? ", and its election by mass throw away" : ""
-      }.`;
+  note.textContent = caveat();
+  note.hidden = !note.textContent;
+}
+
+// What the recipe does otherwise than the map, which trims all models alike and by size.
+function caveat() {
+  const { own, map, family } = state;
+  if (!shared.trims()) {
+    const elected = FAMILIES[family].needs === "elections" ? ", and its election by mass throw away" : "";
+    return `${props.methods[state.tuning] ?? state.tuning} does not trim by size. This is what a trim as in TIES would leave${elected}.`;
+  }
+  if (!own.each.length || family === "moved") return "";
+  const named = own.each.map((share, model) => `${map.models[model]?.name} ${share === null ? "by layer" : density(share)}`);
+  return `The recipe keeps another share of each model: ${named.join(", ")}. The map keeps the same share of all.`;
 }
 
 function drawAll() {

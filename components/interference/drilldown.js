@@ -69,12 +69,13 @@ function drawCurve() {
   const width = place.clientWidth;
   if (!map || cell < 0 || !width) return;
   models.draw(map, cell);
-  const { rate, base, family, label } = MEASURES[mode];
-  const said = base ? `Conflict of ${BASES[base][1]}` : family === "touched" ? "Touched weights" : family === "winner" ? "Outvoted" : label;
+  const { rate, base, family, label, curve: name } = MEASURES[mode];
+  const said = base ? `Conflict of ${BASES[base][1]}` : family === "touched" ? "Touched weights" : name ? titled(name) : label;
   const everyone = { density: new Map() }; // its curve over all densities, whatever its own is
   const looks = map.density.map((share) => lookAt(map, "cell", cell, share, everyone));
   heading.textContent = said;
-  place.firstElementChild.setAttribute("aria-label", `${said} of ${cellTitle(map, cell)} over density, with chance`);
+  place.parentElement.querySelector(".tb-curve-chances").hidden = rate(looks[0].chance) === null;
+  place.firstElementChild.setAttribute("aria-label", `${said} of ${cellTitle(map, cell)} over density`);
   curve.draw(
     looks.map(({ counts }) => rate(counts)),
     looks.map(({ chance }) => rate(chance)),
@@ -103,7 +104,8 @@ function follow() {
   const at = placeOf(map, share);
   const look = lookAt(map, "cell", number, state.share);
   const words = inWords(mode, look);
-  say.replaceChildren(`${share === state.share ? "Keeping" : "With a density of its own, keeping"} the largest ${density(share)}: `, node("b", "", words[0]), words[1]);
+  const keeps = `${share === state.share ? "Keeping" : "Here, keeping"} the largest ${density(share)}: `;
+  say.replaceChildren(state.family === "moved" ? "Before any trim, " : keeps, node("b", "", words[0]), words[1]);
   rates.forEach((place, tensor) => {
     if (cell.rates === null) {
       return fill(place, rateOf(look.counts), shareRange(look.counts, "conflicted", "contested"));

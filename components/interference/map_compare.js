@@ -83,8 +83,7 @@ function comparedSentence(state, values = looked({ ...state, view: "difference" 
 
 // What decides a picture, in words.
 const settingFacts = ({ map, share, own }) => [
-  `density ${density(share)}`,
-  ...(own.density.size ? [`${counted(own.density.size, "cell")} aside`] : []),
+  `density ${amountKept({ map, share, own }).join("")}`,
   ...map.settings,
   ...(map.sampled ? [`sampled: ${finely(map.sampled.read / map.sampled.of)} of the weights read, ranges hold the true value 95 times in 100`] : []),
 ];

@@ -9,6 +9,7 @@ function makeCursor(root, picture) {
   const tip = node("div", "tb-tip");
   const { state } = shared;
   let at = -1; // the cell under the keyboard
+  let anchor = -1; // the cell that a range starts from: the last one clicked, or walked to without Shift
   let hovered = -1;
   tip.hidden = true;
   tip.append(node("b"), node("div"), node("div"));
@@ -83,25 +84,40 @@ function makeCursor(root, picture) {
     shared.change({ cell: number, picked: null, marked: [number] });
   }
 
-  // Adds cells to those that are edited together, or takes out the one that is among them.
-  function add(numbers) {
-    const one = numbers.length === 1 && state.marked.includes(numbers[0]);
-    shared.change({
-      marked: one ? state.marked.filter((cell) => cell !== numbers[0]) : [...new Set([...state.marked, ...numbers])],
-    });
+  // Adds a cell to those that are edited together, or takes it out where it is among them.
+  function toggle(number) {
+    const { marked } = state;
+    shared.change({ marked: marked.includes(number) ? marked.filter((cell) => cell !== number) : [...marked, number] });
+  }
+
+  // Selects what lies between the range's first cell and this one, and nothing else.
+  function extend(number) {
+    if (anchor < 0) anchor = state.cell >= 0 ? state.cell : number;
+    const [from, to] = [anchor, number].map(picture.boxOf);
+    const inside = 1; // pixels; boxes that only touch the range are not in it
+    const range = within(
+      Math.min(from.x, to.x) + inside, Math.min(from.y, to.y) + inside,
+      Math.max(from.x + from.width, to.x + to.width) - inside, Math.max(from.y + from.height, to.y + to.height) - inside,
+    );
+    shared.change({ marked: [...new Set([anchor, ...range, number])] });
   }
 
   grid.addEventListener("keydown", (event) => {
     if (!state.map || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Enter" && at >= 0) choose(at);
-    else if (event.key === " " && at >= 0) add([at]);
+    if (event.key === "Enter" && at >= 0) choose((anchor = at));
+    else if (event.key === " " && at >= 0) toggle((anchor = at));
     else if (event.key === "Escape") {
       hideTip();
+      if (!state.marked.length) return;
       shared.change({ marked: [] });
     } else if (/^(Arrow|Page|Home|End)/.test(event.key)) {
       const from = at;
       go(move(event.key));
-      if (event.shiftKey) shared.change({ marked: [...new Set([...state.marked, from, at])].filter((cell) => cell >= 0) });
+      if (!event.shiftKey) anchor = at;
+      else if (at >= 0) {
+        if (anchor < 0) anchor = from;
+        extend(at);
+      }
     } else return;
     event.preventDefault();
   });
@@ -138,6 +154,11 @@ function makeCursor(root, picture) {
     const outer = drawnArea.getBoundingClientRect();
     const [left, right] = [from.clientX, to.clientX].sort((a, b) => a - b).map((x) => x - outer.x);
     const [top, bottom] = [from.clientY, to.clientY].sort((a, b) => a - b).map((y) => y - outer.y);
+    return within(left, top, right, bottom);
+  }
+
+  // Cells that a rectangle of the drawn area touches.
+  function within(left, top, right, bottom) {
     return state.map.cells.flatMap((_, number) => {
       const box = picture.boxOf(number);
       return box.x < right && box.x + box.width > left && box.y < bottom && box.y + box.height > top ? [number] : [];
@@ -198,19 +219,21 @@ function makeCursor(root, picture) {
   grid.addEventListener("click", (event) => {
     if (dragged) return;
     const { cell, line } = under(event);
-    const more = event.shiftKey || event.ctrlKey || event.metaKey;
-    if (cell >= 0) at = cell;
-    if (line.length) shared.change({ marked: more ? [...new Set([...state.marked, ...line])] : line });
-    else if (cell >= 0 && more) add([cell]);
-    else if (cell >= 0) choose(cell);
-    else shared.change({ marked: [] });
+    const more = event.ctrlKey || event.metaKey;
+    if (line.length) shared.change({ marked: more || event.shiftKey ? [...new Set([...state.marked, ...line])] : line });
+    if (cell < 0) return line.length || shared.change({ marked: [] });
+    at = cell;
+    if (event.shiftKey) return extend(cell);
+    anchor = cell;
+    if (more) toggle(cell);
+    else choose(cell);
   });
   addEventListener("scroll", hideTip, { passive: true, capture: true });
 
   // What the map showed before is gone: a cell of the same name keeps its place.
   function renew(before) {
-    const key = at >= 0 && before ? before.cells[at].key : null;
-    at = key === null ? -1 : state.map.cells.findIndex((cell) => cell.key === key);
+    const again = (number) => (number >= 0 && before ? state.map.cells.findIndex(({ key }) => key === before.cells[number].key) : -1);
+    [at, anchor] = [at, anchor].map(again);
     hideTip();
     const { map } = state;
     grid.setAttribute("aria-rowcount", map.rows.length);
@@ -225,8 +248,8 @@ function makeCursor(root, picture) {
 
   function update() {
     if (hovered >= 0) fillTip();
-    const label = `${MEASURES[state.mode].label} by layer and module, keeping the largest ${density(state.share)}. `;
-    grid.setAttribute("aria-label", `${label}Arrow keys move, Enter opens a cell, space and Shift with arrows select several; the same numbers are in the table.`);
+    const label = `${MEASURES[state.mode].label} by layer and module, ${keeping(state)}. `;
+    grid.setAttribute("aria-label", `${label}Arrow keys move, Enter opens a cell, space adds one to the selection, Shift with arrows selects up to one; the same numbers are in the table.`);
   }
 
   return { renew, mark, update };

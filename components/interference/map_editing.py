@@ -9,7 +9,7 @@ from typing import Any
 
 from components.interference.map_layout import arrange
 from components.interference.wanted_inspection import taking_part
-from components.tuning import cell_rules
+from components.tuning import cell_rules, cell_settings
 from components.tuning.cell_rules import Tensors
 from components.tuning.editing import shown_parameter, shown_weight
 from merge_core.errors import UserError
@@ -26,26 +26,34 @@ def own_settings(recipe: Recipe, names: Sequence[str]) -> str:
     Returns:
         `models`: spelling and weight of each of the recipe's models on the map; `density`: cell → the mean over its
         tensors, where some have a density of their own; `weight`: cell → place of a model on the map → its mean
-        weight there; `fixed`: why densities cannot be edited, "" where they can.
+        weight there; `fixed`: why densities cannot be edited, "" where they can; `depth`: whether density
+        follows depth; `each`: every model's density where they differ, null for one that varies.
     """
     recipe = taking_part(recipe)
     tensors = Tensors(tuple(names))
     method = METHODS[recipe.method]
     weighs = method.parameter("weight") is not None
     rest = cell_rules.rest_of(recipe.parameters.get("density"))
-    usual = cell_rules.common_weights(recipe, tensors)
+    usual = cell_settings.common_weights(recipe, tensors)
     if recipe.slices:  # elsewhere holds what the page's controls show
         density = method.parameter("density")
         shown = None if density is None else shown_parameter(recipe, density).value
         rest = shown if density is None or shown is not None else density.default
     elsewhere = None if rest is None or not recipe.slices else float(rest)
-    densities = cell_rules.own_densities(recipe, tensors, elsewhere)
-    weights = cell_rules.own_weights(recipe, tensors)
+    densities = cell_settings.own_densities(recipe, tensors, elsewhere)
+    weights = cell_settings.own_weights(recipe, tensors)
     models = [
         {"spelled": str(e.ref), "weight": usual.get(e.ref, shown_weight(recipe, e).value) if weighs else None}
         for e in recipe.models
     ]
-    said: dict[str, Any] = {"models": models, "density": {}, "weight": {}, "fixed": _fixed(recipe)}
+    said: dict[str, Any] = {
+        "models": models,
+        "density": {},
+        "weight": {},
+        "fixed": _fixed(recipe),
+        "depth": cell_settings.follows_depth(recipe),
+        "each": cell_settings.density_of_each(recipe),
+    }
     for cell in arrange(names).cells if densities or weights else ():
         mine = [names[i] for i in cell.tensors]
         if any(name in densities for name in mine):

@@ -108,7 +108,7 @@ function sketch(sheet, { map, mode, values, range, stops, poor }, x, y, width, c
       else sheet.text(label, middle, down - 8, { anchor: "middle" });
     });
     const beside = x + left + plotWidth + 10;
-    sheet.text(narrow ? "mean" : "layer mean", beside, down - 8);
+    sheet.text(meansHead(mode, narrow), models ? x + width : beside, down - 8, { anchor: models ? "end" : "start" });
     let since = 0;
     map.rows.forEach((row, number) => {
       const starts = number === 0 || map.rows[number - 1].stack !== row.stack;

@@ -83,6 +83,10 @@ const ofModels = (of) => (counts) => {
 const lostShare = ofModels(({ mass, lost }) => (mass && total(mass) > 0 ? total(lost) / total(mass) : null));
 const keptShare = ofModels(({ kept }, { numel }) => (kept && numel > 0 ? total(kept) / (kept.length * numel) : null));
 const movedShare = ofModels(({ energy, base }) => (base > 0 ? Math.sqrt(total(energy) / energy.length / base) : null));
+const mostWon = ofModels((by) => {
+  const wins = winsOf(by);
+  return wins && Math.max(...wins);
+});
 const winner = ofModels((by) => {
   const wins = winsOf(by);
   if (!wins) return null;
@@ -96,7 +100,7 @@ Object.assign(MEASURES, {
   lost: { family: "lost", label: "Outvoted", unit: "of the surviving mass", whole: "numel", of: lostShare, rate: lostShare },
   kept: { family: "kept", label: "Kept", unit: "of all changes", whole: "numel", of: keptShare, rate: keptShare },
   moved: { family: "moved", label: "Size", unit: "of the base’s norm", whole: "numel", of: movedShare, rate: movedShare },
-  winner: { family: "winner", label: "Winner", unit: "", whole: "numel", of: winner, rate: lostShare, curve: "outvoted", models: true },
+  winner: { family: "winner", label: "Winner", unit: "of the elected mass", whole: "numel", of: winner, rate: mostWon, curve: "the winner’s share", models: true },
 });
 Object.assign(FAMILIES, {
   lost: {
@@ -111,7 +115,9 @@ Object.assign(FAMILIES, {
   },
   moved: {
     label: "Size", needs: "energy",
-    about: "How far the models moved here, untrimmed: the norm of their changes (root mean square) over the base’s norm.",
+    about:
+      "How far the models moved, before any trim: the norm of their changes (the models’ root mean square) over the norm of " +
+      "the base. Each cell counts its own weights, the sentence above all of them.",
   },
   winner: {
     label: "Winner", needs: "elections",
@@ -136,6 +142,8 @@ const lacking = (map, family) => ["elections", "whole model"].includes(FAMILIES[
 const eachModel = (map, values, digits = 0) => map.models.map(({ name }, model) => `${name} ${percent(values[model], digits)}`).join(", ");
 const ratios = (parts, wholes) => parts.map((part, model) => (wholes[model] > 0 ? part / wholes[model] : null));
 
+const sizes = (map, { energy, base }) => eachModel(map, energy.map((one) => Math.sqrt(one / base)), 1);
+
 const electionless = (map) => map.byModel.elections.election === "none";
 
 function modelWords(map, family, counts) {
@@ -150,7 +158,7 @@ function modelWords(map, family, counts) {
   if (family === "moved") {
     const share = movedShare(counts);
     if (share === null) return ["The base is zero here.", ""];
-    return [`${finely(share)} of the base’s norm.`, ` ${titled(eachModel(map, by.energy.map((energy) => Math.sqrt(energy / by.base)), 1))}.`];
+    return [`${finely(share)} of the base’s norm`, ` in this cell: ${sizes(map, by)}.`];
   }
   const wins = winsOf(by);
   if (!wins) return ["Nothing survives.", ""];
@@ -164,7 +172,9 @@ function modelSentence(map, family, { counts }, rows, start, where) {
   if (family === "moved") {
     const far = extremeLayers(map, rows, false);
     const share = movedShare(counts);
-    return [["The models moved by "], [finely(share), true], [` of the base’s norm${far ? `, farthest in ${far}` : ""}. Density does not matter here.`]];
+    if (share === null) return [["The base is zero: nothing to compare sizes with."]];
+    const where = far ? ` They moved farthest in ${far}.` : "";
+    return [["Before any trim, the models moved by "], [finely(share), true], [` of the base’s norm over all weights: ${sizes(map, by)}.${where}`]];
   }
   if (family === "kept") {
     start.push([" of each model’s changes keeps "], [percent(keptShare(counts), 1), true], [" over all cells."]);
@@ -182,6 +192,6 @@ function modelSentence(map, family, { counts }, rows, start, where) {
   if (!wins) return [...start, [", nothing survives."]];
   const first = wins.indexOf(Math.max(...wins));
   const leads = rows.filter((value) => value !== null && Math.floor(value) === first).length;
-  const layers = rows.length ? ` and leads in ${leads} of ${counted(rows.length, "layer")}` : "";
+  const layers = rows.length ? `, and leads in ${leads} of ${counted(rows.length, "layer")}` : "";
   return [...start, [", "], [map.models[first].name, true], [electionless(map) ? " has most of what survives, " : " wins the largest share of the elected mass, "], [percent(wins[first]), true], [layers], ["."]];
 }

@@ -79,6 +79,9 @@ function barIn(value, [low, high], mode) {
   return { from: Math.min(zero, end), size: Math.abs(end - zero) };
 }
 
+// What stands over the column beside the map; names do not fit a narrow one.
+const meansHead = (mode, narrow) => (MEASURES[mode].models ? (narrow ? "" : "winner") : narrow ? "mean" : "layer mean");
+
 // The mean of a layer, as short as the column beside the map asks for; `high`: end of the colours.
 function meanText(map, mode, value, range, high) {
   const { models, diverging } = MEASURES[mode];
@@ -87,7 +90,7 @@ function meanText(map, mode, value, range, high) {
   const half = range ? 50 * (range[1] - range[0]) : 0;
   const off = half ? ` ±${half.toFixed(half < 0.5 ? 1 : 0)}` : "";
   if (diverging) return `${points(value, off ? 0 : 1)}${off}`;
-  return off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.1 ? 1 : 0);
+  return off ? `${(100 * value).toFixed(0)}${off}` : percent(value, high < 0.2 ? 1 : 0);
 }
 
 // Colours alone do not tell models apart for everybody: cells say by a letter which one they mean.
@@ -129,7 +132,7 @@ function makePicture(root, legend) {
       return label;
     });
     if (geometry.rows) {
-      const head = node("span", "tb-map-means-head", geometry.narrow ? "mean" : "layer mean");
+      const head = node("span", "tb-map-means-head");
       head.style.left = `${geometry.left + geometry.plotWidth + 10}px`;
       heads.push(head);
     }
@@ -254,6 +257,8 @@ function makePicture(root, legend) {
     const { rowHeight } = picture.geometry;
     const { length, withNumbers } = barOf(picture.geometry);
     let d = "";
+    const head = columnsRow.querySelector(".tb-map-means-head");
+    if (head) head.textContent = meansHead(mode, picture.geometry.narrow);
     values.rows.forEach((value, row) => {
       const bar = barIn(value, range, mode);
       if (bar) {

@@ -194,7 +194,7 @@ function makeMapState() {
     map: null, share: 0.2,
     mode: "conflict of contested", family: "conflict", base: "contested", fitted: true, cell: -1, picked: null, tuning: null,
     marked: [], // cells to edit together
-    own: { density: new Map(), weight: new Map(), fixed: "" }, // what the recipe says of single cells
+    own: { density: new Map(), weight: new Map(), fixed: "", depth: false, each: [] }, // what the recipe says of single cells
     recounting: false, // who is outvoted is counted anew, all else stays
     tensor: null, // of the chosen cell, shown by heads or rows
     kept: null, // A of a comparison: the map, density and single cells as they were

@@ -47,11 +47,11 @@ function makeTable(root) {
   }
 
   function draw() {
-    const { map, share } = state;
+    const { map } = state;
     if (place.hidden || !map) return;
     const { mode, values } = looked(state);
     const { label, unit } = MEASURES[mode];
-    const said = `${label}${unit && `, ${MEASURES[mode].diverging ? "points" : "%"} ${unit}`}, keeping the largest ${density(share)}`;
+    const said = `${label}${unit && `, ${MEASURES[mode].diverging ? "points" : "%"} ${unit}`}, ${keeping(state)}`;
     const made = [];
     if (map.rows.length) {
       const lines = map.rows.map((row, number) =>
@@ -63,7 +63,7 @@ function makeTable(root) {
           valueText(mode, values.rows[number], values.rowRanges[number]),
         ]),
       );
-      made.push(table(said, headed([...map.columns.map((column) => column.label), "Layer mean"], "Layer"), lines));
+      made.push(table(said, headed([...map.columns.map((column) => column.label), titled(meansHead(mode))], "Layer"), lines));
     }
     const outside = [...map.before, ...map.after];
     if (outside.length) {

@@ -27,6 +27,23 @@ function points(share, digits = 0) {
 
 const density = (share) => percent(share, Math.abs(share * 100 - Math.round(share * 100)) < 1e-6 ? 0 : 1);
 
+// "10–90 %", or "20 %" where all are one.
+function span(shares) {
+  const [low, high] = [Math.min(...shares), Math.max(...shares)].map(density);
+  return low === high ? high : `${low.replace(`${NARROW}%`, "")}–${high}`;
+}
+
+// What is kept, as [share, what goes with it]: one density for all, some cells aside, or as many as the recipe says.
+function amountKept({ map, share, own }) {
+  const single = [...own.density.values()];
+  if (!single.length) return [density(share), ""];
+  if (!own.depth && single.length < map.cells.length) return [density(share), ` (${span(single)} in ${counted(single.length, "cell")})`];
+  return [span(map.cells.map((_, number) => shareOfCell(number, share, own))), own.depth ? " over depth" : ", by cell"];
+}
+
+// "keeping the largest 20 %", of what a mode shows.
+const keeping = (state) => (state.family === "moved" ? "before any trim" : `keeping the largest ${amountKept(state).join("")}`);
+
 const cut = (text, most) => (text.length > most ? `${text.slice(0, Math.max(most - 1, 1))}…` : text);
 
 function titled(text) {
@@ -125,11 +142,8 @@ function besideChance(found, by, range) {
 function sentence({ map, mode, share, own: single }, { rows } = mapValues(map, mode, share, single)) {
   const { counts, chance } = lookAt(map, "all", 0, share, single);
   const { family, base, rate, whole } = MEASURES[mode];
-  const own = single.density.size;
-  const parts =
-    own >= map.cells.length
-      ? [["Keeping what the recipe says of each layer"]]
-      : [["Keeping the largest "], [density(share), true], [own ? ` (${counted(own, "cell")} aside)` : ""]];
+  const [amount, aside] = amountKept({ map, share, own: single });
+  const parts = [["Keeping the largest "], [amount, true], [aside]];
   const add = (...more) => parts.push(...more);
   const where = (words, lowest) => {
     const layers = map.off ? "" : extremeLayers(map, rows, lowest); // a sample cannot tell the first from the second

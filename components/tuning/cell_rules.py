@@ -7,7 +7,6 @@ chosen with the names of all tensors in view, so that it is part of none but the
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -121,79 +120,6 @@ def _by_slice(
     return replace(recipe, slices=tuple(slices))
 
 
-def own_densities(recipe: Recipe, tensors: Tensors, rest: float | None = None) -> dict[str, float]:
-    """Tensor → its density, the mean over the models, for those that have another than most.
-
-    Args:
-        rest: what the others have; default what holds where no filter matches. A recipe of slices has no such value.
-    """
-    parameter = METHODS[recipe.method].parameter("density")
-    if parameter is None or not _differs(recipe, "density"):
-        return {}
-    layers = layer_count(tensors.names)
-    found = {}
-    for name in tensors.names:
-        layer = locate(name).layer
-        values = [
-            recipe.value(parameter, model=e.ref, tensor=name, layer=layer, layers=layers)
-            for e in recipe.models
-        ]
-        said = [float(value) for value in values if value is not None]
-        if said:
-            found[name] = round(sum(said) / len(said), 6)
-    if rest is not None:
-        return {name: value for name, value in found.items() if value != rest}
-    common = recipe.parameters.get("density")
-    rests = [rest_of(e.parameters.get("density", common)) for e in recipe.models]
-    said = [float(rest) for rest in rests if rest is not None]
-    rest = round(sum(said) / len(said), 6) if said else None
-    return {name: value for name, value in found.items() if value != rest}
-
-
-def common_weights(recipe: Recipe, tensors: Tensors) -> dict[ModelRef, float]:
-    """Each model's weight in most tensors, for a recipe of slices, where no level holds for all of them."""
-    common = {}
-    for entry in recipe.models if recipe.slices and tensors.names else ():
-        values = Counter(_weights(recipe, entry.ref, tensors))
-        common[entry.ref] = values.most_common(1)[0][0]
-    return common
-
-
-def _weights(recipe: Recipe, ref: ModelRef, tensors: Tensors) -> list[float]:
-    """A model's weight in every tensor, 1 where the method has none."""
-    parameter = METHODS[recipe.method].parameter("weight")
-    layers = layer_count(tensors.names)
-
-    def weight(name: str) -> float:
-        if parameter is None:
-            return 1.0
-        layer = locate(name).layer
-        found = recipe.value(parameter, model=ref, tensor=name, layer=layer, layers=layers)
-        return 1.0 if found is None else float(found)
-
-    return [weight(name) for name in tensors.names]
-
-
-def own_weights(recipe: Recipe, tensors: Tensors) -> dict[str, dict[str, float]]:
-    """Tensor → model → its weight there, for those that have another weight there than in most."""
-    found: dict[str, dict[str, float]] = {}
-    for ref, rest in common_weights(recipe, tensors).items():
-        for name, value in zip(tensors.names, _weights(recipe, ref, tensors), strict=True):
-            if value != rest:
-                found.setdefault(name, {})[str(ref)] = value
-    if recipe.slices:
-        return found
-    for entry in recipe.models:
-        setting = entry.parameters.get("weight", recipe.parameters.get("weight"))
-        if not isinstance(setting, tuple):
-            continue
-        rest = rest_of(setting)
-        for name, value in zip(tensors.names, tensors.resolved(setting), strict=True):
-            if value is not None and value != rest:
-                found.setdefault(name, {})[str(entry.ref)] = float(value)
-    return found
-
-
 def rest_of(setting: Setting | None) -> Scalar | None:
     """The one value that holds where no filter matches; None where there is none, or a gradient."""
     if not isinstance(setting, tuple):
@@ -249,14 +175,6 @@ def _has_density(recipe: Recipe) -> bool:
     return METHODS[recipe.method].parameter("density") is not None
 
 
-def _differs(recipe: Recipe, name: str) -> bool:
-    levels = [recipe.parameters, *(e.parameters for e in recipe.models)]
-    in_slices = [level for part in recipe.slices for level in (part.parameters, *part.models.values())]
-    return any(name in level for level in in_slices) or any(
-        isinstance(level.get(name), tuple) for level in levels
-    )
-
-
 def _change(recipe: Recipe, name: str, ref: ModelRef | None, change: Callable[[Setting], Setting]) -> Recipe:
     """Change a parameter where it holds: at the model's own level, or for all models at every level that sets it."""
     parameter = METHODS[recipe.method].parameter(name)
@@ -282,7 +200,7 @@ def _change(recipe: Recipe, name: str, ref: ModelRef | None, change: Callable[[S
 
 def _with_value(setting: Setting, chosen: Set[str], value: Scalar, tensors: Tensors) -> Setting:
     """The setting with `value` for the chosen tensors, and what it was for all others."""
-    rules = _rules(setting)
+    rules = rules_of(setting)
     now = dict(zip(tensors.names, tensors.resolved(rules), strict=True))
     added = []
     for text, is_chosen in filters_for(chosen, tensors.names):
@@ -293,7 +211,8 @@ def _with_value(setting: Setting, chosen: Set[str], value: Scalar, tensors: Tens
     return kept[0].value if len(kept) == 1 and kept[0].matches_all else kept
 
 
-def _rules(setting: Setting) -> Rules:
+def rules_of(setting: Setting) -> Rules:
+    """The rules of a setting that gives some tensors their own value, or the one that any other setting is."""
     if isinstance(setting, tuple) and isinstance(setting[0], Filtered):
         return tuple(rule for rule in setting if isinstance(rule, Filtered))
     return (Filtered(setting),)

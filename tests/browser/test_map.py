@@ -290,7 +290,7 @@ def test_svg_of_edited_cells_marks_them_and_says_what_the_mark_means(map_on: Pag
     expect(map_on.locator(".tb-map-own-key")).to_be_visible()
     picture = saved_svg(map_on)
     assert told(map_on, ".tb-map-own-key") in words(picture)
-    assert "1 cell aside" in words(picture)
+    assert re.search(r"Density 20\s% \(60\s% in 1 cell\)", words(picture))
     assert [path for path in named(picture, "path") if path.get("fill") != "none"]
 
 
@@ -389,6 +389,34 @@ def test_modes_of_single_models_draw_the_reports_numbers(map_on: Page) -> None:
     texts = map_on.locator("#tb-pairs tbody tr").first.locator("td").all_inner_texts()
     assert float(texts[0].replace("−", "-")) == pytest.approx(inner[0] / norm[0] / norm[1], abs=6e-4)
     assert re.sub(r"\s", "", texts[1]) == f"{100 * same[0] / both[0]:.1f}%"
+
+
+def test_size_and_winner_say_above_and_below_what_they_count(map_on: Page) -> None:
+    counted = made_up_report(NAMES, entries=1500, elections=True)
+    show(report=counted)
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    map_on.get_by_role("button", name="Size", exact=True).click()
+    map_on.mouse.click(*cell_at(map_on, 3, 2))
+    expect(map_on.locator("#tb-cell h2")).to_have_text("Layer 3 · mlp.up")
+    above, below = map_on.locator(".tb-map-say"), map_on.locator(".tb-cell-say")
+
+    def size(tensors: Iterable[TensorInterference]) -> str:
+        energy, base = (
+            sum(part) for part in zip(*((sum(t.energy), t.base_energy) for t in tensors), strict=True)
+        )
+        return rf"{100 * (energy / 3 / base) ** 0.5:.1f}\s% of the base’s norm"
+
+    expect(above).to_have_text(re.compile(f"Before any trim, .*{size(counted.tensors)} over all weights"))
+    expect(below).to_have_text(
+        re.compile(f"Before any trim, {size(of(counted, 3, 'mlp.up_proj'))} in this cell")
+    )
+    map_on.get_by_role("button", name="Winner", exact=True).click()
+    expect(map_on.locator(".tb-map-means-head")).to_have_text("winner")
+    expect(map_on.locator(".tb-curve-what")).to_have_text("the winner’s share")
+    expect(map_on.locator("#tb-cell .tb-cell-parts .tb-h3").first).to_have_text("The winner’s share")
+    share = re.search(r"([\d.]+)\s%", below.inner_text().partition("wins")[2])[1]
+    expect(map_on.locator(".tb-cell-curve .tb-curve-value")).to_have_text(re.compile(rf"^{share}\s%$"))
+    expect(map_on.locator("#tb-cell .tb-curve-chances")).to_be_hidden()
 
 
 def test_a_mode_that_was_not_counted_yet_is_asked_for(map_on: Page) -> None:
@@ -589,22 +617,22 @@ def test_cells_are_selected_by_mouse_and_keys_and_edited_together(
     expect(count).to_be_hidden()
     map_on.mouse.click(*cell_at(map_on, 1, 2))
     expect(count).to_have_text("1 cell")
-    map_on.keyboard.down("Shift")
+    map_on.keyboard.down("Control")
     map_on.mouse.click(*cell_at(map_on, 3, 2))
-    map_on.keyboard.up("Shift")
+    map_on.keyboard.up("Control")
     expect(count).to_have_text("2 cells")
     number = map_on.get_by_label("Density of the selected cells, exact number")
     number.fill("60")
     number.press("Enter")
     draft = map_on.locator("#draft textarea")
     expect(draft).to_have_value(re.compile("filter: model.layers.1.mlp.up_proj."))
-    expect(map_on.locator(".tb-map-say")).to_contain_text("(2 cells aside)")
+    expect(map_on.locator(".tb-map-say")).to_contain_text(re.compile(r"\(60\s% in 2 cells\)"))
     for layer, percent in ((1, 60), (2, 20), (3, 60)):
         _, contested, conflicted, _ = sums(of(report, layer, "mlp.up_proj"), percent)
         assert heat(map_on)[layer][2] == pytest.approx(conflicted / contested, abs=1e-6)
     map_on.get_by_role("button", name="Undo", exact=True).click()
     expect(draft).not_to_have_value(re.compile("filter"))
-    expect(map_on.locator(".tb-map-say")).not_to_contain_text("aside")
+    expect(map_on.locator(".tb-map-say")).not_to_contain_text("2 cells")
     map_on.locator(".tb-map-grid").focus()
     map_on.keyboard.press("Escape")
     expect(count).to_be_hidden()
@@ -631,6 +659,39 @@ def test_a_rectangle_and_a_row_label_select_what_they_cover(map_on: Page) -> Non
     )
     map_on.get_by_role("button", name="Reset", exact=True).click()
     expect(map_on.locator("#draft textarea")).not_to_have_value(re.compile("filter"))
+
+
+def test_a_range_from_the_last_clicked_cell_is_selected_with_shift_by_mouse_and_keys(map_on: Page) -> None:
+    selected = """() => {
+      const { map, marked } = window.tiebreakMap.state;
+      return marked.map((number) => map.cells[number].key).sort();
+    }"""
+
+    def cells(layers: Iterable[int], columns: slice) -> list[str]:
+        return sorted(f"model.layers:{layer}:{module}" for layer in layers for module in MODULES[columns])
+
+    def selects(expected: list[str]) -> None:
+        expect(map_on.locator(".tb-edit-count")).to_have_text(f"{len(expected)} cells")
+        assert map_on.evaluate(selected) == expected
+
+    map_on.mouse.click(*cell_at(map_on, 4, 2))
+    map_on.keyboard.down("Shift")
+    map_on.mouse.click(*cell_at(map_on, 3, 0))
+    selects(cells((3, 4), slice(0, 3)))
+    map_on.mouse.click(*cell_at(map_on, 5, 3))  # from the same cell; what the last range held goes
+    selects(cells((4, 5), slice(2, 4)))
+    map_on.keyboard.up("Shift")
+    grid = map_on.locator(".tb-map-grid")
+    grid.focus()
+    map_on.keyboard.press("Home")
+    map_on.keyboard.press("ArrowUp")
+    map_on.keyboard.press("Shift+ArrowUp")
+    map_on.keyboard.press("Shift+ArrowRight")
+    selects(cells((3, 4), slice(0, 2)))
+    map_on.keyboard.press("Shift+ArrowDown")
+    selects(cells((4,), slice(0, 2)))
+    map_on.get_by_role("button", name="What this means").click()
+    expect(map_on.locator(".tb-map-about")).to_contain_text("Shift + arrows")
 
 
 def test_a_trim_over_the_whole_model_says_why_cells_have_no_density(map_on: Page) -> None:

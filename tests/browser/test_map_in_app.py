@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from playwright.sync_api import Page, expect
 
+from components.link import encode_recipe
+
+RECIPE = """
+merge_method: ties
+base_model: assets/demo/models/garment-vit
+models:
+- model: assets/demo/models/garment-vit-tops
+{tops}- model: assets/demo/models/garment-vit-shoes
+parameters: {{weight: 1.0, density: {density}}}
+dtype: float32
+"""
 DRAWN_WITHIN = 60_000  # milliseconds; the worker starts, compiles and counts
 
 
@@ -38,6 +52,34 @@ def test_leaving_a_model_out_and_editing_a_cell_change_the_map_and_come_back(
     density = page.get_by_label("Density of the selected cells, exact number")
     density.fill("60")
     density.press("Enter")
-    expect(sentence).to_contain_text("(1 cell aside)")
+    expect(sentence).to_contain_text(re.compile(r"\(60\s% in 1 cell\)"))
     page.locator("#tb-undo").click()
     expect(sentence).to_have_text(before)
+
+
+@pytest.mark.parametrize(
+    ("density", "said"),
+    [
+        ("[0.1, 0.9]", r"Keeping the largest 10–90\s% over depth, "),
+        (
+            "[{filter: attention, value: 0.1}, {value: 0.9}]",
+            r"Keeping the largest 90\s% \(10\s% in 32 cells\), ",
+        ),
+        (
+            "[{filter: attention, value: 0.1}, {value: [0.5, 0.9]}]",
+            r"Keeping the largest 10–90\s% over depth, ",
+        ),
+    ],
+)
+def test_the_sentence_says_how_density_differs(page: Page, app_address: str, density: str, said: str) -> None:
+    page.goto(f"{app_address}?recipe={encode_recipe(RECIPE.format(density=density, tops=''))}")
+    expect(page.locator(".tb-map-say")).to_have_text(re.compile(f"^{said}"), timeout=DRAWN_WITHIN)
+
+
+def test_models_that_keep_different_shares_are_said_to_be_drawn_alike(page: Page, app_address: str) -> None:
+    recipe = RECIPE.format(density=0.5, tops="  parameters: {density: 0.1}\n")
+    page.goto(f"{app_address}?recipe={encode_recipe(recipe)}")
+    said = re.compile(
+        r"another share of each model: tops 10\s%, shoes 50\s%\. The map keeps the same share of all"
+    )
+    expect(page.locator(".tb-map-note")).to_have_text(said, timeout=DRAWN_WITHIN)

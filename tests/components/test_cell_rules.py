@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from components.tuning.cell_rules import (
     Tensors,
     filters_for,
-    own_densities,
-    own_weights,
     reset,
     set_cell_weight,
     set_density,
 )
+from components.tuning.cell_settings import own_densities, own_weights
 from components.tuning.editing import Draft, set_method, set_parameter, set_weight, shown_parameter
 from merge_core.errors import UserError
 from merge_core.methods import METHODS

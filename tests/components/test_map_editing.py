@@ -21,14 +21,15 @@ NAMES = [
         for p in ("weight", "bias")
     ),
 ]
-RECIPE = read_recipe("""
+WRITTEN = """
 merge_method: ties
 base_model: ./base
 models:
   - {model: ./a, parameters: {weight: 1.0}}
   - {model: ./b, parameters: {weight: 0.5}}
 parameters: {density: 0.2}
-""")
+"""
+RECIPE = read_recipe(WRITTEN)
 KEYS = [cell.key for cell in arrange(NAMES).cells]
 CELL = "layers:1:mlp.up_proj"
 
@@ -42,6 +43,45 @@ def test_an_edited_cell_is_told_by_its_key_with_its_settings() -> None:
     assert said["weight"] == {CELL: {"1": 0.9}}
     assert said["models"] == [{"spelled": "./a", "weight": 1.0}, {"spelled": "./b", "weight": 0.5}]
     assert edit_cells(edited, NAMES, {"cells": [CELL], "reset": True}) == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("density", "follows"),
+    [
+        ("0.2", False),
+        ("[0.1, 0.9]", True),
+        ("[{filter: mlp, value: [0.1, 0.9]}, {value: 0.5}]", False),
+        ("[{filter: mlp, value: 0.1}, {value: [0.5, 0.9]}]", True),
+    ],
+)
+def test_density_follows_depth_where_what_holds_for_most_tensors_is_a_gradient(
+    density: str, follows: bool
+) -> None:
+    recipe = read_recipe(WRITTEN.replace("0.2", density))
+    assert json.loads(own_settings(recipe, NAMES))["depth"] is follows
+
+
+def test_density_follows_depth_where_slices_differ_in_it() -> None:
+    part = """
+- parameters: {density: %s}
+  sources:
+  - {model: ./base, layer_range: [%d, %d]}
+  - {model: ./a, layer_range: [%d, %d]}
+"""
+    for other, follows in ((0.2, False), (0.9, True)):
+        slices = part % (0.2, 0, 1, 0, 1) + part % (other, 1, 12, 1, 12)
+        recipe = read_recipe(
+            f"merge_method: ties\nbase_model: ./base\nparameters: {{weight: 1.0}}\nslices:{slices}"
+        )
+        assert json.loads(own_settings(recipe, NAMES))["depth"] is follows
+
+
+def test_densities_that_differ_by_model_are_told_of_each() -> None:
+    own = WRITTEN.replace("weight: 1.0", "density: 0.1").replace("weight: 0.5", "density: [0.2, 0.4]")
+    third = "  - {model: ./c}\nparameters: {density: 0.5, weight: 1}"
+    recipe = read_recipe(own.replace("parameters: {density: 0.2}", third))
+    assert json.loads(own_settings(recipe, NAMES))["each"] == [0.1, None, 0.5]
+    assert json.loads(own_settings(RECIPE, NAMES))["each"] == []
 
 
 def test_a_recipe_without_edits_says_nothing_of_cells() -> None:
