@@ -20,7 +20,7 @@ def count_blocks_plain(
     sides_plain(vectors, side)
     for number in np.unique(block):
         own = block == number
-        count_onsets_plain(level[:, own], side[:, own], sign, counts[number])
+        count_onsets_plain(level[:, own], side[:, own], sign, counts[None, number])
         for row, levels in zip(kept[number], level[:, own], strict=True):
             row += np.bincount(levels, minlength=NEVER + 1)
 

@@ -37,7 +37,17 @@ def add_products(rows, lanes):  # type: ignore[no-untyped-def]
     for a in range(last + 1):
         for b in range(a, max(last, a + 1)):
             sums = lanes[a, b]
-            for start in range(0, rows.shape[1], LANES):
+            whole = rows.shape[1] // (4 * LANES) * (4 * LANES)
+            # Four rounds of the lanes at once: going over the sums costs more than adding to them does.
+            for start in range(0, whole, 4 * LANES):
+                x = rows[a, start : start + 4 * LANES]
+                y = rows[b, start : start + 4 * LANES]
+                for i in range(LANES):
+                    total = sums[i] + np.float64(x[i]) * np.float64(y[i])
+                    total += np.float64(x[i + LANES]) * np.float64(y[i + LANES])
+                    total += np.float64(x[i + 2 * LANES]) * np.float64(y[i + 2 * LANES])
+                    sums[i] = total + np.float64(x[i + 3 * LANES]) * np.float64(y[i + 3 * LANES])
+            for start in range(whole, rows.shape[1], LANES):
                 x = rows[a, start : start + LANES]
                 y = rows[b, start : start + LANES]
                 for i in range(x.size):

@@ -22,6 +22,7 @@ NOTHING, PLUS, MINUS = (
     np.uint8(2),
 )  # the side of an entry; PLUS and MINUS share no bit
 STRIP = 512
+TABLES = 4  # side by side: an entry is often counted where the one before it was, and would wait for that
 
 
 def sides_plain(values: Array, out: Array) -> None:
@@ -45,7 +46,7 @@ def count_onsets_plain(level: Array, side: Array, sign: Array, counts: Array) ->
     up = np.where(positive, level, NEVER).min(0)
     down = np.where(positive, NEVER, level).min(0)
     for row, onset in enumerate((first, second, np.maximum(up, down))):
-        counts[row] += np.bincount(onset, minlength=NEVER + 1).astype(counts.dtype)
+        counts[0, row] += np.bincount(onset, minlength=NEVER + 1).astype(counts.dtype)
 
 
 @kernel
@@ -56,14 +57,14 @@ def count_onsets(level, side, sign, counts):  # type: ignore[no-untyped-def]
         level: uint8 [models, n] from `kernels.levels`; NEVER where an entry is zero.
         side: uint8 [models, n] from `sides`.
         sign: float32 [models], of the models' weights.
-        counts: uint32 [3, NEVER + 1], added to; row 0 touched, 1 contested, 2 in conflict.
+        counts: uint32 [TABLES, 3, NEVER + 1], whose sum over the tables is added to; row 0 touched, 1 contested, 2 in
+            conflict.
     """
     models, n = level.shape
     first = np.empty(STRIP, np.uint8)
     second = np.empty(STRIP, np.uint8)
     up = np.empty(STRIP, np.uint8)
     down = np.empty(STRIP, np.uint8)
-    touched, contested, conflicted = counts[0], counts[1], counts[2]
     never = np.uint8(NEVER)
     for start in range(0, n, STRIP):
         size = min(STRIP, n - start)
@@ -85,6 +86,7 @@ def count_onsets(level, side, sign, counts):  # type: ignore[no-untyped-def]
         for i in range(size):
             up[i] = max(up[i], down[i])
         for i in range(size):
-            touched[first[i]] += np.uint32(1)
-            contested[second[i]] += np.uint32(1)
-            conflicted[up[i]] += np.uint32(1)
+            table = counts[i % TABLES]
+            table[0, first[i]] += np.uint32(1)
+            table[1, second[i]] += np.uint32(1)
+            table[2, up[i]] += np.uint32(1)

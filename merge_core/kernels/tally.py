@@ -10,7 +10,7 @@ from merge_core.kernels.compilation import kernel
 from merge_core.kernels.elections import BINS, STEPS, count_elections, count_survivors
 from merge_core.kernels.gram import LANES, add_products, count_agreement, fold
 from merge_core.kernels.levels import deal_inner, deal_watched, look_up
-from merge_core.kernels.onset import NEVER, count_onsets, sides
+from merge_core.kernels.onset import NEVER, TABLES, count_onsets, sides
 from merge_core.kernels.vectors import form_vectors
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -74,7 +74,7 @@ def scan_tally(address, stored, start, stop, sign, t, known, ballots, tally):  #
     formed = np.empty(rows * SCAN, np.float32)
     own_levels = np.empty(models * SCAN, np.uint8)
     own_sides = np.empty(models * SCAN, np.uint8)
-    onsets = np.zeros((3, NEVER + 1), np.uint32)
+    onsets = np.zeros((TABLES, 3, NEVER + 1), np.uint32)
     lanes = np.zeros((rows, rows, LANES))
     top = np.uint32(0)
     for first in range(start, stop, SCAN):
@@ -104,7 +104,8 @@ def scan_tally(address, stored, start, stop, sign, t, known, ballots, tally):  #
             count_survivors(level, values, tally.kept, tally.sums, tally.magnitudes)
         if ballots.each.size > 0:
             count_elections(level, values, ballots, tally.fates, tally.elected)
-    for kind in range(3):
-        for j in range(NEVER + 1):
-            tally.onsets[kind, j] += onsets[kind, j]
+    for table in range(TABLES):
+        for kind in range(3):
+            for j in range(NEVER + 1):
+                tally.onsets[kind, j] += onsets[table, kind, j]
     return top
