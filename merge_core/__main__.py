@@ -225,4 +225,6 @@ def _log() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # on its way out Python looks for garbage once more, a tenth of a short merge
+    sys.exit(code)
