@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from merge_core.methods.trimming import Trimmed, TrimRule
 from merge_core.plan import FLOATS, MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.streaming.budget import MEMORY, Budget
-from merge_core.streaming.inputs import QUIET, Inputs, place_in_files
+from merge_core.streaming.inputs import QUIET, Inputs
+from merge_core.streaming.order import reading_order
 from merge_core.streaming.pieces import Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
@@ -149,13 +151,14 @@ class _Work:
         self._known.save()
 
     def _merge_streamed(self, scopes: list[list[tuple[int, TensorPlan]]], whole: bool) -> None:
-        """One trim scope at a time, as the base's files lie: the network takes the time, and a scope the memory."""
-        scopes = sorted(scopes, key=lambda scope: min(place_in_files(self._plan, t) for _, t in scope))
+        """One trim scope at a time, as the files lie: the network takes the time, and a scope the memory."""
+        turns = {number: turn for turn, number in enumerate(reading_order(self._plan))}
+        scopes = sorted(scopes, key=lambda scope: min(turns[i] for i, _ in scope))
         left = [s for s in scopes if self._left([p for i, t in s for p in pieces_of(i, t)])]
 
         def merge_scope(at: int) -> None:
-            scopes = ([p for i, t in s for p in pieces_of(i, t)] for s in left[at:])
-            each = self._pool.each if self._inputs.hold(next(scopes), scopes) else self._sweep
+            scopes = (_in_turn_of([p for i, t in s for p in pieces_of(i, t)], turns) for s in left[at:])
+            each = self._pool.each if self._inputs.hold(next(scopes), scopes) else partial(self._sweep, turns)
             if whole:
                 self._merge_whole_model(left[at], each)
             else:
@@ -167,14 +170,15 @@ class _Work:
         finally:
             walker.close()
 
-    def _sweep(self, function: Any, pieces: Sequence[Piece]) -> list[Any]:
-        """As `Pool.each`, for pieces that have no room together: in order, and fetched in that order."""
-        self._inputs.expect(pieces)
-        found = []
-        for piece in pieces:
+    def _sweep(self, turns: Mapping[int, int], function: Any, pieces: Sequence[Piece]) -> list[Any]:
+        """As `Pool.each`, for pieces that have no room together: in their tensors' turns, and fetched in that order."""
+        ordered = _in_turn_of(pieces, turns)
+        self._inputs.expect(ordered)
+        found = {}
+        for piece in ordered:
             self._check()
-            found.append(function(piece))
-        return found
+            found[piece] = function(piece)
+        return [found[piece] for piece in pieces]
 
     def _merge_whole_model(self, tensors: list[tuple[int, TensorPlan]], each: Any) -> None:
         rule = tensors[0][1].trim
@@ -302,6 +306,11 @@ class _Work:
         eta = seconds_left(self.finished - self._at_start, self.total - self._at_start, now - self._started)
         message = "waiting for the Hub" if self._inputs.waited > QUIET else self._message
         self._progress(Progress(self.finished, self.total, message, eta))
+
+
+def _in_turn_of(pieces: Sequence[Piece], turns: Mapping[int, int]) -> list[Piece]:
+    """By the turns of their tensors; those of one tensor as they are."""
+    return sorted(pieces, key=lambda piece: turns[piece.tensor])
 
 
 def _reader(plan: MergePlan, inputs: Inputs, budget: Budget, device: str) -> VectorReader:

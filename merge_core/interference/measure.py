@@ -34,7 +34,8 @@ from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallba
 from merge_core.recipe import Recipe
 from merge_core.streaming.budget import MEMORY, Budget
 from merge_core.streaming.counters import BEFORE_FOLDING
-from merge_core.streaming.inputs import QUIET, Inputs, place_in_files
+from merge_core.streaming.inputs import QUIET, Inputs
+from merge_core.streaming.order import reading_order
 from merge_core.streaming.pieces import Piece, pieces_of
 from merge_core.streaming.pool import Pool, cores, in_turn
 from merge_core.streaming.vectors import VectorReader
@@ -141,7 +142,7 @@ class _Walk:
         assert rule is not None
         if rule.scope == "tensor":
             if self.inputs.streamed:
-                order = sorted(self.tensors, key=lambda numbered: place_in_files(self._plan, numbered[1]))
+                order = [(number, self._plan.tensors[number]) for number in reading_order(self._plan)]
             else:  # largest first, so that no thread is left with a large one at the end
                 order = sorted(self.tensors, key=lambda numbered: -numbered[1].numel)
             tallies = self.pool.watch(lambda at: self._by_tensor(order, at), range(len(order)))

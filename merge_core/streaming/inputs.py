@@ -186,12 +186,6 @@ def rows_of(plan: MergePlan, tensor: TensorPlan) -> list[tuple[Checkpoint, Tenso
     )
 
 
-def place_in_files(plan: MergePlan, tensor: TensorPlan) -> tuple[str, int]:
-    """Where a tensor lies in the files of the base, or of the last model."""
-    _, spec = rows_of(plan, tensor)[-1]
-    return spec.file, spec.offset
-
-
 def streams(plan: MergePlan) -> bool:
     """Whether some weights of a plan are read from the Hub."""
     owners = (*plan.models, *([plan.base] if plan.base is not None else []))

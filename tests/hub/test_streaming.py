@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from merge_core.engine import merge
 from merge_core.engine import traffic as traffic_module
@@ -24,7 +24,7 @@ from merge_core.recipe import Recipe, read_recipe
 from merge_core.streaming import accelerator
 from tests.checkpoints import write_model
 from tests.core.test_lora import BASE, factors, write_adapter
-from tests.hub.family import NAMES, SHAPES, contents, cut_small, put_on, recipe, weights_of
+from tests.hub.family import CONFIG, NAMES, SHAPES, contents, cut_small, put_on, recipe, weights_of
 from tests.hub.server import LocalHub
 
 METHODS = [
@@ -115,20 +115,77 @@ def test_threads_and_memory_change_no_byte(
     merge_both_ways(client, tmp_path, recipe(density=0.3), threads=threads, memory=threads * 30_000_000)
 
 
-def test_models_whose_files_are_laid_out_otherwise_are_merged_all_the_same(
+def other(
+    hub: LocalHub, folder: Path, name: str = "code", shards: int = 1, single: str = "", **more: torch.Tensor
+) -> None:
+    """Another `acme/{name}`, cut into files at other places.
+
+    Args:
+        single: its tensors of which the name holds this are in float32, and come first in the file.
+        more: tensors that nobody else has, by the start of their name.
+    """
+    rng = np.random.default_rng(6)
+    weights = {key: torch.from_numpy(rng.normal(size=shape)) for key, shape in SHAPES.items()}
+    weights |= {f"{start}.weight": tensor for start, tensor in more.items()}
+    made = write_model(folder, weights, dtype="bfloat16", shards=shards, config=CONFIG)
+    if single:
+        mixed = {n: t.to(torch.float32 if single in n else torch.bfloat16) for n, t in weights.items()}
+        save_file(mixed, made / "model.safetensors", metadata={"format": "pt"})
+    hub.repo(f"acme/{name}").head.files.clear()
+    hub.add_model(f"acme/{name}", made)
+
+
+@pytest.mark.parametrize("room", [None, 150_000])
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_models_that_are_cut_into_files_at_other_places_are_each_read_in_their_order_and_checked(
+    hub: LocalHub,
+    client: HubClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shards: int,
+    scope: str,
+    room: int | None,
+) -> None:
+    if room is not None:
+        monkeypatch.setattr(traffic_module, "left_of", lambda *_: room)
+    put_on(hub, tmp_path / "models")
+    other(hub, tmp_path / "other", shards=shards)
+    made = merge_both_ways(client, tmp_path, recipe(density=0.3, trim_scope=scope))
+    files = weights_of(hub, *NAMES)
+    assert made.checked == (len(files), len(files))
+
+
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+def test_models_of_two_dtypes_which_their_files_are_sorted_by_are_each_read_in_their_order_and_checked(
+    hub: LocalHub, client: HubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    monkeypatch.setattr(traffic_module, "left_of", lambda *_: 150_000)
+    put_on(hub, tmp_path / "models")
+    for name in NAMES:
+        other(hub, tmp_path / f"other {name}", name, single="norm")
+    made = merge_both_ways(client, tmp_path, recipe(density=0.3, trim_scope=scope))
+    assert made.checked == (4, 4)
+
+
+def test_file_whose_order_contradicts_the_others_is_merged_all_the_same_and_said_not_to_be_checked(
+    hub: LocalHub, client: HubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic_module, "left_of", lambda *_: 150_000)  # else it waits in memory for its turn
+    put_on(hub, tmp_path / "models")
+    hub.repo("acme/code").head.files.clear()
+    other(hub, tmp_path / "other", single="layers")
+    made = merge_both_ways(client, tmp_path, recipe(density=0.3))
+    assert made.checked == (6, 7)
+
+
+def test_file_of_which_much_is_not_read_is_said_not_to_be_checked(
     hub: LocalHub, client: HubClient, tmp_path: Path
 ) -> None:
-    """Then a file is not read in its own order, and says so."""
     put_on(hub, tmp_path / "models")
-    rng = np.random.default_rng(6)
-    turned = {name: rng.normal(size=shape).astype(np.float32) for name, shape in reversed(SHAPES.items())}
-    hub.add_model(
-        "acme/code", write_model(tmp_path / "turned", {**turned, "extra.weight": np.ones((4096, 1300))})
-    )
+    other(hub, tmp_path / "other", extra=torch.ones(4096, 1300))
     made = merge_both_ways(client, tmp_path, recipe(density=0.3))
-    files = weights_of(hub, *NAMES)
-    checked, read = made.checked
-    assert checked < read <= len(files)
+    assert made.checked == (6, 7)
 
 
 def test_adapters_are_downloaded_and_their_base_is_read_once_for_all_of_them(
