@@ -175,14 +175,16 @@ class Spool:
         begun = time.monotonic()
         with self._change:
             while True:
-                if self._failure is not None:
-                    raise self._failure
                 if self._cancelled():
                     raise Cancelled
                 slot = self._slots.get(part)
-                if slot is not None and slot.ready:
+                if (
+                    slot is not None and slot.ready
+                ):  # even after a failure: what is here is work for the next run less
                     self.waited = 0.0
                     return slot
+                if self._failure is not None:
+                    raise self._failure
                 if slot is None:
                     self._bring_forward(part)
                 self._change.wait(POLL)
