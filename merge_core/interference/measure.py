@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,22 +12,15 @@ import numpy as np
 
 from merge_core.engine.traffic import share_memory
 from merge_core.errors import UserError
-from merge_core.interference.elections import ballots_of, elected_of, moments_of, told_elections
-from merge_core.interference.levels import DENSITIES, LevelTables, measure_levels, table_bytes
-from merge_core.interference.report import (
-    InterferenceReport,
-    ModelNorm,
-    PairAgreement,
-    TensorElections,
-    TensorInterference,
-)
+from merge_core.interference.elections import ballots_of, moments_of
+from merge_core.interference.levels import LevelTables, measure_levels, table_bytes
+from merge_core.interference.report import InterferenceReport
+from merge_core.interference.report_of_tallies import report_of
 from merge_core.interference.scope_levels import SortedLevels, TableLevels, count_ties, tie_patterns
 from merge_core.interference.stretches import Milestones, Stretches, unknown
 from merge_core.kernels.elections import NO_ELECTION, Ballots
-from merge_core.kernels.onset import NEVER
 from merge_core.kernels.tally import Tally, new_tally, scan_tally
 from merge_core.methods import METHODS
-from merge_core.network.layers import locate
 from merge_core.plan import MergePlan, TensorPlan
 from merge_core.progress import CancelCheck, Cancelled, Progress, ProgressCallback, seconds_left
 from merge_core.recipe import Recipe
@@ -104,7 +96,7 @@ def inspect(
     finally:
         walk.inputs.close()
         walk.pool.close()
-    return _report(plan, walk.tensors, tallies)
+    return report_of(plan, [tensor for _, tensor in walk.tensors], tallies)
 
 
 class _Walk:
@@ -279,70 +271,3 @@ class _Walk:
             eta = seconds_left(self._done, self._total, time.monotonic() - self._started)
             message = "waiting for the Hub" if self.inputs.waited > QUIET else "comparing the task vectors"
             self._progress(Progress(self._done, self._total, message, eta))
-
-
-def _elections(
-    plan: MergePlan, tensor: TensorPlan, tally: Tally, over_model: tuple[Array, Array]
-) -> TensorElections:
-    """What the report tells of a tensor's elections; `over_model` of a scope that is the model."""
-    rule = tensor.trim
-    assert rule is not None
-    known = over_model if rule.scope == "model" else (elected_of([tally]), moments_of([tally]))
-    return told_elections(tally, rule.voting, plan.listed, *known)
-
-
-def _report(
-    plan: MergePlan, tensors: Sequence[tuple[int, TensorPlan]], tallies: Sequence[Tally]
-) -> InterferenceReport:
-    rows = []
-    whole = [t for (_, tensor), t in zip(tensors, tallies, strict=True) if tensor.counted]
-    voted = [tally for tally in whole if tally.kept.size] or [new_tally(0, True)]
-    over_model = elected_of(voted), moments_of(voted)
-    pairs_of = [(min(a, b), max(a, b)) for x, a in enumerate(plan.listed) for b in plan.listed[x + 1 :]]
-    for (_, tensor), tally in zip(tensors, tallies, strict=True):
-        place = locate(tensor.name)
-        touched, contested, conflicted = (tuple(np.cumsum(row[:NEVER]).tolist()) for row in tally.onsets)
-        rows.append(
-            TensorInterference(
-                tensor.name,
-                place.layer,
-                place.module,
-                place.stack,
-                tensor.numel,
-                touched,
-                contested,
-                conflicted,
-                energy=tuple(float(tally.products[m, m]) for m in plan.listed),
-                base_energy=float(tally.products[-1, -1]),
-                inner=tuple(float(tally.products[pair]) for pair in pairs_of),
-                same=tuple(int(tally.same[pair]) for pair in pairs_of),
-                both=tuple(int(tally.both[pair]) for pair in pairs_of),
-                elections=_elections(plan, tensor, tally, over_model) if tally.kept.size else None,
-            )
-        )
-    size = len(plan.models)
-    products = np.array(
-        [[math.fsum(t.products[a, b] for t in whole) for b in range(size)] for a in range(size)], np.float64
-    )
-    same = sum((t.same for t in whole), np.zeros((size, size), np.int64))
-    both = sum((t.both for t in whole), np.zeros((size, size), np.int64))
-    norms = np.sqrt(np.diag(products))
-    pairs = []
-    for x, a in enumerate(plan.listed):
-        for b in plan.listed[x + 1 :]:
-            low, high = min(a, b), max(a, b)
-            length = float(norms[a] * norms[b])
-            cosine = max(-1.0, min(1.0, float(products[low, high]) / length)) if length > 0 else None
-            agreement = int(same[low, high]) / int(both[low, high]) if both[low, high] else None
-            pairs.append(PairAgreement(plan.names[a], plan.names[b], cosine, agreement))
-    base = math.sqrt(math.fsum(t.products[-1, -1] for t in whole))
-    return InterferenceReport(
-        models=tuple(plan.names[m] for m in plan.listed),
-        density=DENSITIES,
-        tensors=tuple(rows),
-        pairs=tuple(pairs),
-        norms=tuple(
-            ModelNorm(plan.names[m], float(norms[m]), float(norms[m]) / base if base > 0 else None)
-            for m in plan.listed
-        ),
-    )
