@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from components import wording
 from components.models.names import short_name
-from components.tuning.controls import IN_PERCENT
+from components.tuning.controls import IN_PERCENT, LAST
+from components.tuning.editing import stated
 from merge_core.errors import UserError
 from merge_core.jobs import Job
 from merge_core.jobs.retention import kept_until
@@ -18,28 +20,32 @@ TITLE_PARTS = 3  # more settings than these do not fit the tray
 
 
 def run_title(recipe: Recipe) -> str:
-    """The method and its first few settings that were chosen: "TIES · keep 20 % · mass"."""
+    """The method and the first few settings that were chosen otherwise than it has them: "TIES · 20 % · λ 0.4"."""
     method = METHODS[recipe.method]
-    said = []
+    said = {}
     for parameter in method.parameters:
-        setting = recipe.parameters.get(parameter.name)
-        if setting is None or parameter.name in ("weight", "normalize", "dialect"):
+        if parameter.name in ("weight", "normalize", "dialect"):
             continue
-        value = recipe.value(parameter, model=None, tensor="", layer=None, layers=0)
-        if value is None or value == parameter.default:
-            continue
-        said.append(_setting_words(parameter.name, parameter.label, value))
-    return " · ".join([method.title, *said[:TITLE_PARTS]])
+        found = stated(recipe, parameter.name)
+        if found and set(found) != {method.unsaid(parameter.name, recipe.parameters)}:
+            said[parameter.name] = _setting_words(parameter.name, parameter.label, found)
+    last = [said.pop(LAST)] if LAST in said else []
+    return " · ".join([method.title, *list(said.values())[: TITLE_PARTS - len(last)], *last])
 
 
-def _setting_words(name: str, label: str, value: Any) -> str:
+def _setting_words(name: str, label: str, said: Sequence[Any]) -> str:
+    """A setting in a word or two; from the lowest to the highest where it differs by model, layer or tensor."""
+    first = said[0]
+    if isinstance(first, bool):
+        return label.lower() if first else f"no {label.lower()}"
+    if isinstance(first, str):
+        return first
+    low, high = min(said), max(said)
     if name in IN_PERCENT:
-        return wording.percent(value)
-    if isinstance(value, bool):
-        return label.lower() if value else f"no {label.lower()}"
-    if isinstance(value, str):
-        return value
-    return f"{label.split()[-1]} {wording.number(value)}"
+        start = "" if low == high else f"{100 * low:.0f}–"
+        return start + wording.percent(high)
+    start = "" if low == high else f"{wording.number(low)} – "
+    return f"{label.split()[-1]} {start}{wording.number(high)}"
 
 
 def run_row(job: Job, *, selected: bool, ahead: int = 0, now: float | None = None) -> dict[str, Any]:

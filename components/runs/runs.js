@@ -28,7 +28,7 @@ function makeRow(id) {
 
 function fill(parts, run) {
   parts.title.textContent = run.title;
-  parts.pick.title = run.hint;
+  parts.pick.title = `${run.title}, ${run.hint}`; // the title may be cut
   parts.chip.textContent = run.chip;
   parts.chip.dataset.tone = run.tone;
   parts.row.dataset.selected = run.selected;

@@ -9,7 +9,7 @@ from typing import Any
 from components.tuning.cell_rules import has_rules, rest_of, with_rest
 from merge_core.errors import UserError
 from merge_core.methods import METHODS, Parameter
-from merge_core.recipe import ModelEntry, ModelRef, Recipe, write_recipe
+from merge_core.recipe import ModelEntry, ModelRef, Recipe, Scalar, write_recipe
 from merge_core.recipe.checks import check_recipe
 from merge_core.recipe.resolve import is_constant, values
 
@@ -198,14 +198,17 @@ def bring_back(recipe: Recipe, ref: ModelRef, earlier: Sequence[Recipe] = ()) ->
     return _settings(recipe, joined)
 
 
+def stated(recipe: Recipe, name: str) -> list[Scalar]:
+    """Every value that the recipe has for a parameter, at any level, whatever its filter or depth."""
+    settings = [level[name] for _, level in _levels(recipe) if name in level]
+    return [value for setting in settings for value in values(setting)]
+
+
 def shown_parameter(recipe: Recipe, parameter: Parameter) -> Shown:
     """What a control for all models shows of a parameter that a recipe may set by model, layer or tensor."""
-    levels = [recipe.parameters, *(e.parameters for e in recipe.models)]
-    for part in recipe.slices:
-        levels += [part.parameters, *part.models.values()]
-    settings = [level[parameter.name] for level in levels if parameter.name in level]
+    settings = [level[parameter.name] for _, level in _levels(recipe) if parameter.name in level]
     own = [e.parameters[parameter.name] for e in recipe.models if parameter.name in e.parameters]
-    said = [value for setting in settings for value in values(setting)]
+    said = stated(recipe, parameter.name)
     if not said:
         return Shown(None)
     # Of slices the first is shown, whatever cells of others have: what is shown must not jump when a cell is edited.
