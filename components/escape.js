@@ -2,7 +2,7 @@
 
 // What lies above the rest comes first. `words`: an editor whose words go with its panel; `taken`: the button that takes them.
 const PANELS = [
-  { panel: ".tb-notice", close: ".tb-notice button" },
+  { panel: "#tb-notice .tb-notice", close: "#tb-notice button" },
   { panel: "#tb-card", opener: "#tb-card-open", close: "#tb-card-close", words: "#tb-card-editor", taken: "#tb-card-save" },
   { panel: "#tb-recipe-panel", opener: "#tb-recipe-button", close: "#tb-recipe-close", words: "#tb-recipe-text", taken: "#tb-apply" },
   { panel: "#tb-add-panel", opener: "#tb-add", close: "#tb-add" },

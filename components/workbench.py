@@ -43,11 +43,11 @@ def build(workspace: Workspace, tickets: Tickets) -> gr.Blocks:
                         terms = gr.Markdown("", elem_classes=["tb-quiet"])
                 with gr.Column(elem_classes=["tb-panel"]):
                     tuned = tuner.build(page, draft.recipe)
-                    with gr.Column(elem_classes=["tb-go"]):
-                        start = gr.Button(
-                            "Merge and measure", variant="primary", interactive=False, elem_id="tb-start"
-                        )
-                        beneath = gr.Markdown("", elem_id="tb-beneath", elem_classes=["tb-quiet"])
+                with gr.Column(elem_classes=["tb-go"]):
+                    start = gr.Button(
+                        "Merge and measure", variant="primary", interactive=False, elem_id="tb-start"
+                    )
+                    beneath = gr.Markdown("", elem_id="tb-beneath", elem_classes=["tb-quiet"])
             with gr.Column(elem_classes=["tb-middle"]):
                 the_map = conflict_map.build()
                 conflict_map.follow(the_map, page, tuned)

@@ -20,8 +20,8 @@ MOST = 20
 
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 
-_PANEL = """<label class="tb-hub-label">Search the Hugging Face Hub
-<input type="search" class="tb-hub-input" placeholder="a name, owner/model@revision, or a pasted address"
+_PANEL = """<label class="tb-hub-label">Search the Hub, or paste an address
+<input type="search" class="tb-hub-input" placeholder="a name or owner/model@revision"
  autocomplete="off" spellcheck="false"></label>
 <div class="tb-hub-offers"></div>
 <p class="tb-hub-said tb-quiet" role="status" aria-live="polite"></p>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from components.choice import Choice
 from components.event_fields import number, text
 from components.models import hub_search
 from components.models.names import short_name
-from components.page import CHANGE, QUICK, Page, Past, earlier, edited, undone
+from components.page import CHANGE, QUICK, Notice, Page, Past, earlier, edited, undone
 from components.scripts import script
 from components.tuning import editing
 from components.tuning.editing import Draft
 from components.visitor import visitor
 from components.workspace import Workspace
 from merge_core.errors import UserError
+from merge_core.prepare.opening import open_checkpoint
 from merge_core.recipe import ModelRef, Recipe
 
 DEMO, FOLDER, HUB = "Demo", "Folder", "Hub"
@@ -44,14 +46,12 @@ def chosen_ref(source: str, demo: str | None, folder: str) -> ModelRef:
     """The demo model or folder that the add panel names.
 
     Raises:
-        UserError: nothing is named, or the folder is none.
+        UserError: nothing is named.
     """
     text = {DEMO: demo, FOLDER: folder}.get(source)
     text = (text or "").strip()
     if not text:
         raise UserError("No model is chosen.", "Choose one from the list, or type its name.")
-    if source == FOLDER and not Path(text).expanduser().is_dir():
-        raise UserError(f"{text} is not a folder.", "Name the folder that holds config.json and the weights.")
     if source == FOLDER and not Path(text).is_absolute() and not text.startswith((".", "~")):
         text = f"./{text}"
     return ModelRef.parse(text)
@@ -121,6 +121,7 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
         source = gr.Radio(sources, value=DEMO, label="Where from", elem_classes=["tb-control", "tb-seg"])
         demo = Choice(demo_models, None, "Demo model")
         folder = gr.Textbox(label="Folder", placeholder="./my-model", visible=False, max_lines=1)
+        problem = Notice(elem_id="tb-add-problem")
         with gr.Row(elem_classes=["tb-actions"]) as actions:
             as_tune = gr.Button("Add as fine-tune", size="sm", elem_id="tb-add-tune")
             as_base = gr.Button("Use as base", size="sm", elem_id="tb-add-base")
@@ -133,14 +134,23 @@ def _add_panel(page: Page, workspace: Workspace) -> gr.Column:
         **QUICK,
     )
 
-    def added(recipe: Recipe, *fields: Any) -> Recipe:
-        return _reachable(workspace, editing.add_model(recipe, chosen_ref(*fields)))
+    def choose(place: Callable[[Recipe, ModelRef], Recipe], what: str) -> Callable[..., tuple[Any, ...]]:
+        def chosen(draft: Draft, past: Past, redraws: int, source: str, *fields: Any) -> tuple[Any, ...]:
+            def change(recipe: Recipe) -> Recipe:
+                ref = chosen_ref(source if source in sources else "", *fields)
+                recipe = _reachable(workspace, place(recipe, ref))
+                open_checkpoint(ref)  # what has no weights is refused here, and does not get into the list
+                return recipe
 
-    def based(recipe: Recipe, *fields: Any) -> Recipe:
-        return _reachable(workspace, editing.set_base(recipe, chosen_ref(*fields)))
+            return edited(draft, past, redraws + 1, change, what)
 
-    page.edit(as_tune.click, added, [source, demo, folder], what="add")
-    page.edit(as_base.click, based, [source, demo, folder], what="base")
+        return chosen
+
+    inputs = [page.draft, page.past, page.redraw, source, demo, folder]
+    outputs = [page.draft, page.past, page.redraw, problem]
+    as_tune.click(choose(editing.add_model, "add"), inputs, outputs, **CHANGE)
+    as_base.click(choose(editing.set_base, "base"), inputs, outputs, **CHANGE)
+    gr.on([source.input, folder.change], lambda: "", None, problem, trigger_mode="always_last", **QUICK)
     _wire_hub(page, workspace, hub)
     return panel
 
@@ -164,15 +174,16 @@ def _wire_hub(page: Page, workspace: Workspace, hub: hub_search.HubSearch) -> No
             ref = hub_search.pinned(client, repository, revision)
             return _reachable(workspace, place(recipe, ref))
 
-        answer = edited(draft, past, redraws + 1, change, f"add {repository}")
-        recipe = answer[0].recipe if isinstance(answer[0], Draft) else draft.recipe
+        *changed, problem = edited(draft, past, redraws + 1, change, f"add {repository}")
+        recipe = changed[0].recipe if isinstance(changed[0], Draft) else draft.recipe
         said = f"{repository} is in the list now." if recipe is not draft.recipe else ""
-        return *answer, {"models": None, "said": said, "offers": hub_search.offers(recipe)}
+        refused = f"{problem['message']} {problem['hint']}" if problem else ""
+        return *changed, {"models": None, "said": refused or said, "offers": hub_search.offers(recipe)}
 
     shared = [page.draft, page.past, page.redraw]
     hub.search(searched, page.draft, hub, trigger_mode="always_last", **QUICK)
     hub.related(looked_up, page.draft, hub, trigger_mode="always_last", **QUICK)
-    hub.choose(chosen, shared, [*shared, page.notice, hub], **CHANGE)
+    hub.choose(chosen, shared, [*shared, hub], **CHANGE)
 
 
 def _reachable(workspace: Workspace, recipe: Recipe) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -66,6 +67,15 @@ def test_model_card_is_read_edited_and_kept(opened: Page) -> None:
     expect(opened.locator("#tb-card-text")).to_contain_text("Edited by hand.")
 
 
+def test_the_cards_table_of_parents_fits_a_phone(opened: Page) -> None:
+    opened.set_viewport_size({"width": 390, "height": 844})
+    opened.locator(".tb-run-pick").first.click()
+    opened.click("#tb-card-open")
+    parents = opened.locator("#tb-card-text table").first
+    expect(parents).to_contain_text("garment-vit-tops")
+    assert parents.evaluate("(table) => table.scrollWidth - table.clientWidth") == 0
+
+
 def test_one_model_is_measured_by_itself(opened: Page) -> None:
     opened.locator("#tb-measuring").get_by_role("button").first.click()
     opened.click("#tb-probe-alone")
@@ -114,6 +124,42 @@ def test_lists_are_worked_with_keys_alone(opened: Page) -> None:
     opened.keyboard.press("Tab")
     expect(elect).not_to_be_focused()
     expect(opened).not_to_have_url(re.compile("recipe="))
+
+
+def test_a_folder_without_weights_is_refused_beside_its_field(opened: Page, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    opened.click("#tb-add")
+    opened.get_by_role("radio", name="Folder").check()
+    field, problem = opened.get_by_role("textbox", name="Folder"), opened.locator("#tb-add-problem")
+    for name, said in ((f"{tmp_path}/none", "There is no folder"), (str(tmp_path), "no weights")):
+        field.fill(name)
+        opened.click("#tb-add-tune")
+        expect(problem).to_contain_text(said)
+    expect(opened.locator("#tb-notice")).to_be_hidden()
+    expect(opened.locator(".tb-model")).to_have_count(5)
+    field.fill("./assets/demo/models/garment-vit-tops")
+    expect(problem).to_be_hidden()
+    opened.click("#tb-add-tune")
+    expect(opened.locator(".tb-model")).to_have_count(6)
+
+
+def test_nothing_is_cut_while_a_model_is_added(opened: Page) -> None:
+    opened.click("#tb-add")
+    opened.get_by_role("radio", name="Hub").check()
+    expect(opened.locator(".tb-hub-input")).to_be_visible()
+    column, go = (opened.locator(name).bounding_box() for name in (".tb-left", ".tb-go"))
+    assert column["y"] <= go["y"]
+    assert go["y"] + go["height"] <= column["y"] + column["height"] + 0.5
+    room, needed = opened.locator(".tb-hub-input").evaluate(
+        """(input) => {
+          const style = getComputedStyle(input);
+          const pen = document.createElement("canvas").getContext("2d");
+          pen.font = style.font;
+          const room = input.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+          return [room, pen.measureText(input.placeholder).width];
+        }"""
+    )
+    assert needed <= room - 20  # where a browser puts the button that clears the field
 
 
 def test_pasted_recipe_names_every_mistake_with_its_line_and_changes_nothing(opened: Page) -> None:

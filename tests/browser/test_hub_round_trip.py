@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -40,6 +41,9 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def hub(family: dict[str, Path]) -> Iterator[LocalHub]:
     with LocalHub() as running:
         running.add_model("acme/base-vit", family["base"], downloads=10, licence="mit")
+        broken = copytree(family["base"], family["base"].parent / "broken")
+        (broken / "model.safetensors").write_bytes(b"damaged")
+        running.add_model("acme/broken-vit", broken)
         for name in ("left", "right"):
             running.add_model(f"acme/{name}-vit", family[name], base_model="acme/base-vit", licence="mit")
         yield running
@@ -84,6 +88,12 @@ def test_models_of_the_hub_are_merged_measured_and_pushed(
         found.get_by_role("button", name=re.compile("as fine-tune$")).click()
         expect(page.locator(".tb-model")).to_have_count(number)
     expect(page.locator(".tb-model .tb-chip", has_text="ready")).to_have_count(2)
+    search.fill("broken-vit")
+    broken = page.locator(".tb-hub-row", has_text="acme/broken-vit")
+    broken.get_by_role("button", name=re.compile("as fine-tune$")).click()
+    expect(page.locator(".tb-hub-said")).to_contain_text("damaged")
+    expect(page.locator(".tb-model")).to_have_count(3)
+    expect(page.locator("#tb-notice")).to_be_hidden()
 
     # inspect
     expect(page.locator(".tb-middle")).to_contain_text("two or more models touch", timeout=MINUTE)
