@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.interference.map_layout import arrange
 from components.interference.wanted_inspection import taking_part
 from components.tuning import cell_rules, cell_settings
 from components.tuning.cell_rules import Tensors
 from components.tuning.editing import shown_parameter, shown_weight
 from merge_core.errors import UserError
+from merge_core.interference.map_layout import arrange
 from merge_core.methods import METHODS
 from merge_core.recipe import ModelRef, Recipe
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from components.colours import model_colours
-from components.interference.map_layout import Arrangement, Cell, arrange
 from components.interference.model_warnings import model_warnings
 from components.models.names import distinct_names
 from merge_core.interference import InterferenceReport, TensorInterference
 from merge_core.interference.chance import chance
+from merge_core.interference.map_layout import Arrangement, Cell, arrange, row_titles
 from merge_core.interference.rates import rate_bounds
 from merge_core.recipe import ModelRef
 
@@ -146,21 +146,9 @@ def _models(report: InterferenceReport, names: Sequence[str]) -> list[dict[str, 
 def _rows(arranged: Arrangement) -> list[dict[str, Any]]:
     """Label beside the map and title in sentences; `stack` counts stacks, for the gap between them."""
     stacks = list(dict.fromkeys(row.stack for row in arranged.rows))
-    words = {}
-    for row in arranged.rows:  # the first row of a stack carries its word
-        words.setdefault(row.stack, row.label.removesuffix(f" {row.layer}"))
     return [
-        {
-            "label": row.label,
-            "title": "more layers"
-            if row.layer is None
-            else f"layer {row.layer}"
-            if len(stacks) == 1
-            else f"{words[row.stack]}, layer {row.layer}",
-            "layer": row.layer,
-            "stack": stacks.index(row.stack),
-        }
-        for row in arranged.rows
+        {"label": row.label, "title": title, "layer": row.layer, "stack": stacks.index(row.stack)}
+        for row, title in zip(arranged.rows, row_titles(arranged.rows), strict=True)
     ]
 
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from merge_core import __version__
 from merge_core.interference.chance import chance
+from merge_core.interference.map_layout import Arrangement, Cell, arrange, row_titles
 from merge_core.interference.rates import rate_bounds
 from merge_core.interference.report import InterferenceReport, TensorInterference
 from merge_core.interference.summary import sum_bounds
 from merge_core.interference.warnings import warnings_of
-from merge_core.network.data_flow import precedes_layers, role_of
 
 KINDS = ("touched", "contested", "conflicted")
 MOST_NAMED = 32  # tensors named in one cell; a cell of a mixture of experts holds hundreds
-
-_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)|(?<=\.)\d+$")
 
 
 def report_page(report: InterferenceReport, density: float) -> str:
@@ -32,6 +29,8 @@ def report_page(report: InterferenceReport, density: float) -> str:
         density: where the slider stands at first.
     """
     null = chance(len(report.models), report.density)
+    arranged = arrange([tensor.name for tensor in report.tensors])
+    titles = row_titles(arranged.rows)
     document = {
         "version": __version__,
         "models": list(report.models),
@@ -40,14 +39,30 @@ def report_page(report: InterferenceReport, density: float) -> str:
         "sampled": report.sampled,
         "read": sum(t.numel if t.sampled is None else t.sampled for t in report.tensors),
         "entries": sum(t.numel for t in report.tensors),
-        "cells": [_cell(*key, tensors) for key, tensors in _ordered(_cells(report.tensors))],
+        "rows": [
+            {"label": row.label, "title": title} for row, title in zip(arranged.rows, titles, strict=True)
+        ],
+        "columns": [{"label": column.label, "module": column.module} for column in arranged.columns],
+        "before": [{"label": label, "cell": cell} for label, cell in arranged.before],
+        "after": [{"label": label, "cell": cell} for label, cell in arranged.after],
+        "cells": [_cell(arranged, titles, cell, report) for cell in arranged.cells],
         "chance": {kind: list(getattr(null, kind)) for kind in KINDS},
         "pairs": [vars(pair) for pair in report.pairs],
         "norms": [vars(norm) for norm in report.norms],
         "warnings": [warning.message for warning in warnings_of(report)],
     }
-    template = files("merge_core.interference").joinpath("page.html").read_text(encoding="utf-8")
-    return template.replace("{{report}}", as_script_data(document))
+    page = _beside("page.html")
+    for name, text in (
+        ("style", _beside("page.css")),
+        ("script", _beside("page.js")),
+        ("report", as_script_data(document)),
+    ):
+        page = page.replace(f"{{{{{name}}}}}", text)  # the data last: nothing is looked for in it
+    return page
+
+
+def _beside(name: str) -> str:
+    return files("merge_core.interference").joinpath(name).read_text(encoding="utf-8")
 
 
 def as_script_data(value: Any) -> str:
@@ -56,56 +71,28 @@ def as_script_data(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-_Key = tuple[str, int | None, str]
-
-
-def _cells(tensors: Iterable[TensorInterference]) -> dict[_Key, list[TensorInterference]]:
-    """Tensors by stack, layer and module; those that differ by an index within the layer (experts) share a cell."""
-    cells: dict[_Key, list[TensorInterference]] = {}
-    for tensor in tensors:
-        key = (tensor.stack, tensor.layer, _NUMBER.sub("*", tensor.module).removesuffix(".weight"))
-        cells.setdefault(key, []).append(tensor)
-    return cells
-
-
-def _ordered(
-    cells: Mapping[_Key, list[TensorInterference]],
-) -> list[tuple[_Key, list[TensorInterference]]]:
-    """Cells as data flows: embeddings, the layers of each stack by number, then the last norm and the head."""
-    stacks = list(dict.fromkeys(stack for stack, _, _ in cells))
-
-    def place(key: _Key) -> tuple[int, int, int, int, str]:
-        stack, layer, module = key
-        if layer is None:
-            return (
-                (0, 0, 0, 0, module) if precedes_layers(module) else (2, 0, 0, "norm" not in module, module)
-            )
-        return 1, stacks.index(stack), layer, role_of(module.removesuffix(".bias"))[0], module
-
-    return sorted(cells.items(), key=lambda cell: place(cell[0]))
-
-
 def _cell(
-    stack: str, layer: int | None, module: str, tensors: Sequence[TensorInterference]
+    arranged: Arrangement, titles: Sequence[str], cell: Cell, report: InterferenceReport
 ) -> dict[str, Any]:
-    numel = sum(t.numel for t in tensors)
-    cell: dict[str, Any] = {
-        "stack": stack,
-        "layer": layer,
-        "module": module,
-        "numel": numel,
+    tensors = [report.tensors[i] for i in cell.tensors]
+    label = arranged.columns[cell.column].label if cell.column >= 0 else cell.module
+    found: dict[str, Any] = {
+        "row": cell.row,
+        "column": cell.column,
+        "title": label if cell.row < 0 else f"{titles[cell.row][0].upper()}{titles[cell.row][1:]} · {label}",
+        "numel": sum(t.numel for t in tensors),
         "tensors": [t.name for t in tensors[:MOST_NAMED]],
         "count": len(tensors),
     }
     for kind in KINDS:
-        cell[kind] = [sum(counts) for counts in zip(*(getattr(t, kind) for t in tensors), strict=True)]
+        found[kind] = [sum(counts) for counts in zip(*(getattr(t, kind) for t in tensors), strict=True)]
         if any(t.sampled is not None for t in tensors):
-            cell[f"{kind}_bounds"] = _bounds(tensors, kind)
+            found[f"{kind}_bounds"] = _bounds(tensors, kind)
     if any(t.sampled is not None for t in tensors):
-        cell["rate_bounds"] = {
+        found["rate_bounds"] = {
             whole: rate_bounds(tensors, whole).T.round(5).tolist() for whole in ("touched", "contested")
         }
-    return cell
+    return found
 
 
 def _bounds(tensors: Sequence[TensorInterference], kind: str) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,28 +63,49 @@ def test_the_slider_redraws_map_and_table(opened: Page) -> None:
     opened.locator("#density").fill("79")
     expect(opened.locator("#shown")).to_have_text("0.80")
     assert opened.locator("#table tbody tr").first.inner_text() != before
-    opened.locator("#measure").select_option("excess")
+    opened.locator("#measure").select_option("beyond all")
     assert opened.locator("rect.cell").nth(1).evaluate("cell => cell.style.fill") != fill
 
 
 def test_columns_and_table_follow_the_data(opened: Page) -> None:
-    columns = opened.locator("#map text[transform]").evaluate_all("all => all.map(t => t.firstChild.data)")
-    assert columns[:4] == ["self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"]
+    said = opened.locator("#map text").evaluate_all("all => all.map(text => text.firstChild.data)")
+    assert [text for text in said if re.match(r"attn|mlp", text)] == [
+        "attn.q",
+        "attn.o",
+        "mlp.up",
+        "mlp.down",
+    ]
+    assert said.index("before") < said.index("layer mean") < said.index("after")
     cells = opened.locator("#table tbody td:first-child").all_inner_texts()
     assert (cells[0], cells[1], cells[-1]) == (
         "model.embed_tokens",
-        "layer 0, self_attn.q_proj",
+        "Layer 0 · attn.q",
         "model.norm",
     )
 
 
+def test_cells_where_too_little_meets_are_hatched_and_say_so(opened: Page) -> None:
+    hatching, legend = opened.locator("rect.hatching"), opened.locator("#legend")
+    shown = "all => all.map(rect => rect.style.display !== 'none')"
+    named = "all => all.map(rect => rect.getAttribute('aria-label').includes('too few weights to tell'))"
+    opened.locator("#density").fill("0")  # 1 % of 6,400 weights of each model: next to nothing meets
+    expect(opened.locator("#shown")).to_have_text("0.01")
+    assert any(hatching.evaluate_all(shown))
+    assert opened.locator("rect.cell").evaluate_all(named) == hatching.evaluate_all(shown)
+    expect(legend).to_contain_text("hatched: too few weights to tell")
+    few = sum(hatching.evaluate_all(shown))
+    opened.locator("#density").fill("49")
+    expect(opened.locator("#shown")).to_have_text("0.50")
+    assert sum(hatching.evaluate_all(shown)) < few
+
+
 def test_the_sentence_speaks_of_the_share_that_the_map_shows(opened: Page) -> None:
     said = opened.locator("#now")
-    expect(said).to_contain_text("of all contested entries are in conflict; chance alone gives 51.9 %")
-    opened.locator("#measure").select_option("touched")
-    expect(said).to_contain_text("of all touched entries are in conflict")
-    opened.locator("#measure").select_option("all")
-    expect(said).to_contain_text("of all entries are in conflict")
+    expect(said).to_contain_text("of all contested weights are in conflict; chance alone gives 51.9 %")
+    opened.locator("#measure").select_option("conflict touched")
+    expect(said).to_contain_text("of all touched weights are in conflict")
+    opened.locator("#measure").select_option("conflict all")
+    expect(said).to_contain_text("of all weights are in conflict")
 
 
 def test_a_norm_and_its_range_have_as_many_decimals(opened: Page) -> None:
@@ -97,6 +119,8 @@ def test_a_norm_and_its_range_have_as_many_decimals(opened: Page) -> None:
 
 def test_a_cell_is_reached_by_keyboard_and_tells_its_tensors(opened: Page) -> None:
     opened.locator("rect.cell").first.focus()
+    opened.keyboard.press("ArrowDown")
+    expect(opened.locator("#detail")).to_contain_text("model.layers.0.")
     opened.keyboard.press("ArrowDown")
     expect(opened.locator("#detail")).to_contain_text("model.layers.1.")
     expect(opened.locator("#detail")).to_contain_text("95 %")

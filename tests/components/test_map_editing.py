@@ -7,9 +7,9 @@ import json
 import pytest
 
 from components.interference.map_editing import edit_cells, own_settings
-from components.interference.map_layout import arrange
 from components.tuning.editing import Draft
 from merge_core.errors import UserError
+from merge_core.interference.map_layout import arrange
 from merge_core.recipe import read_recipe
 
 NAMES = [

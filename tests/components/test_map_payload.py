@@ -11,11 +11,11 @@ import pytest
 
 from components.interference import conflict_map
 from components.interference.inspecting import MapState
-from components.interference.map_layout import arrange
 from components.interference.map_payload import MOST_LISTED, NO_RATE, brief_names, map_payload
 from merge_core.errors import UserError
 from merge_core.interference import InterferenceReport, ModelNorm, PairAgreement, TensorInterference
 from merge_core.interference.chance import chance
+from merge_core.interference.map_layout import arrange
 from tests.browser.map_page import made_up_report
 
 DENSITY = tuple(j / 100 for j in range(1, 101))

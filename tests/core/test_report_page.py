@@ -73,7 +73,7 @@ def test_cells_hold_the_sums_of_their_tensors(recipe: Path) -> None:
     experts = [t for t in report["tensors"] if "experts" in t["name"]]
     cells = found["cells"]
     assert isinstance(cells, list)
-    (cell,) = [c for c in cells if c["module"] == "mlp.experts.*.w1"]
+    (cell,) = [c for c in cells if c["title"] == "Layer 0 · experts.gate"]
     assert cell["count"] == 2
     assert cell["numel"] == 640
     assert cell["conflicted"] == [sum(pair) for pair in zip(*(t["conflicted"] for t in experts), strict=True)]
@@ -89,7 +89,7 @@ def test_a_samples_page_holds_its_intervals(recipe: Path) -> None:
     assert isinstance(found["read"], int)
     cells = found["cells"]
     assert isinstance(cells, list)
-    (cell,) = [c for c in cells if c["module"] == "self_attn.q_proj"]
+    (cell,) = [c for c in cells if c["title"] == "Layer 1 · attn.q"]
     assert all(
         low <= n <= high for n, (low, high) in zip(cell["conflicted"], cell["conflicted_bounds"], strict=True)
     )
@@ -118,14 +118,27 @@ def test_cells_come_as_data_flows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     recipe = tmp_path / "recipe.yml"
     recipe.write_text(recipe_for(paths))
 
-    cells = embedded(page_of(recipe))["cells"]
+    page = embedded(page_of(recipe))
+    cells = page["cells"]
 
     assert isinstance(cells, list)
-    places = [(cell["layer"], cell["module"]) for cell in cells]
-    assert places[0] == (None, "model.embed_tokens")
-    assert places[-2:] == [(None, "model.norm"), (None, "lm_head")]
-    assert list(dict.fromkeys(layer for layer, _ in places[1:-2])) == list(range(12))
-    q, bias = "self_attn.q_proj", "self_attn.q_proj.bias"
-    flow = ["input_layernorm", q, bias, "self_attn.k_proj", "mlp.up_proj", "mlp.down_proj"]
-    assert [module for layer, module in places if layer == 0] == flow
-    assert [module for layer, module in places if layer == 11] == [m for m in flow if m != bias]
+    assert [cell["title"] for cell in cells[-3:]] == ["model.embed_tokens", "model.norm", "lm_head"]
+    assert [side["label"] for side in page["before"]] == ["embed_tokens"]
+    assert [cell["row"] for cell in cells[:-3]] == [layer for layer in range(12) for _ in modules]
+    labels = [column["label"] for column in page["columns"]]
+    assert labels == ["norm 1", "attn.q", "attn.k", "mlp.up", "mlp.down"]
+
+
+def test_a_bias_shares_the_cell_of_its_weight_as_on_the_page(recipe: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    names = [f"model.layers.{n}.self_attn.q_proj.{part}" for n in range(2) for part in ("weight", "bias")]
+    base = {name: rng.normal(size=(8,)) for name in names}
+    paths = [str(write_model(tmp_path / "biased", base))]
+    for number in range(2):
+        tuned = {name: value + rng.normal(size=value.shape) for name, value in base.items()}
+        paths.append(str(write_model(tmp_path / f"biased-{number}", tuned)))
+    recipe.write_text(recipe_for(paths))
+    page = embedded(page_of(recipe))
+    assert [(c["title"], c["tensors"]) for c in page["cells"]] == [  # type: ignore[attr-defined]
+        (f"Layer {n} · attn.q", [names[2 * n + 1], names[2 * n]]) for n in range(2)
+    ]

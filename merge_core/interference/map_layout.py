@@ -107,6 +107,22 @@ def arrange(names: Sequence[str]) -> Arrangement:
     return Arrangement(rows, columns, tuple(cells), before, after)
 
 
+def row_titles(rows: Sequence[Row]) -> list[str]:
+    """Every row as a sentence names it: "layer 3", or "decoder, layer 3" where there are several stacks."""
+    words: dict[str, str] = {}
+    for row in rows:  # the first row of a stack carries its word
+        words.setdefault(row.stack, row.label.removesuffix(f" {row.layer}"))
+    alone = len(words) == 1
+    return [
+        "more layers"
+        if row.layer is None
+        else f"layer {row.layer}"
+        if alone
+        else f"{words[row.stack]}, layer {row.layer}"
+        for row in rows
+    ]
+
+
 def _rows(places: Sequence[Place]) -> tuple[Row, ...]:
     stacks = sorted(dict.fromkeys(p.stack for p in places), key=_stack_order)
     words = _stack_words(stacks)
@@ -207,7 +223,7 @@ def _outside(
         modules.setdefault(_bare(names[i], numbers=True), []).append(i)
     sides = [
         [m for m in modules if precedes_layers(m)],
-        [m for m in modules if not precedes_layers(m)],
+        sorted((m for m in modules if not precedes_layers(m)), key=lambda m: "norm" not in m.lower()),
     ]
     made = []
     for side in sides:

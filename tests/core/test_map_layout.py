@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.interference.map_layout import MOST_COLUMNS, MOST_OUTSIDE, MOST_ROWS, arrange
+from merge_core.interference.map_layout import MOST_COLUMNS, MOST_OUTSIDE, MOST_ROWS, arrange
 
 ATTENTION = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]
 FEED_FORWARD = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
