@@ -156,7 +156,7 @@ def make_plan(
     layers = layer_count(template.specs)
     wanted = recipe.out_dtype or recipe.dtype
 
-    def settings_of(name: str) -> dict[str, Any]:
+    def settle(name: str) -> tuple[dict[str, Any], TrimRule | None]:
         layer = locate(name).layer
 
         def value(parameter: Parameter, model: ModelRef | None) -> Any:
@@ -166,14 +166,16 @@ def make_plan(
             p.argument: np.array([value(p, r) for r in refs], np.float64) if p.per_model else value(p, None)
             for p in method.parameters
         }
-        return method.resolve(said)
+        settings = method.resolve(said)
+        return settings, method.trim(**settings) if method.trim is not None else None
 
+    same = settle("") if recipe.uniform else None
     tensors = []
     for name, spec in sorted(template.specs.items()):
         if spec.dtype not in FLOATS or is_derived(name):
             tensors.append(TensorPlan(name, spec.shape, spec.dtype, None, (spec,), None))
             continue
-        settings = settings_of(name)
+        settings, trim = same or settle(name)
         tensors.append(
             TensorPlan(
                 name=name,
@@ -183,7 +185,7 @@ def make_plan(
                 sources=tuple(_source(m, name) for m in models),
                 settings=settings,
                 repeats=repeated_embedding(template, name),
-                trim=method.trim(**settings) if method.trim is not None else None,
+                trim=trim,
             )
         )
     commits = commits_of(checkpoints.values())

@@ -69,6 +69,12 @@ class Recipe:
         base = () if self.base is None else (self.base,)
         return tuple(dict.fromkeys((*base, *(entry.ref for entry in self.models))))
 
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether every parameter is one value for all tensors."""
+        said = (self.parameters, *(entry.parameters for entry in self.models))
+        return not self.slices and not any(isinstance(v, tuple) for own in said for v in own.values())
+
     def value(
         self, parameter: Parameter, *, model: ModelRef | None, tensor: str, layer: int | None, layers: int
     ) -> Scalar | None:

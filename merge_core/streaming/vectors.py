@@ -128,18 +128,26 @@ class VectorReader:
             yield Span(first - rows.widths * start, rows.stored, rows.based, start, stop)
 
     def chunks(self, piece: Piece) -> Iterator[Chunk]:
-        """The chunks of `piece`, in order.
+        """The chunks of `piece`, in order. What is one chunk is read once, as long as its thread asks for nothing else.
 
         Raises:
             UserError: an entry is infinite or not a number, or a difference overflows float32.
         """
+        held, chunk = getattr(self._scratch, "held", (None, None))
+        if chunk is not None and held == piece:
+            yield chunk
+            return
+        self._scratch.held = (None, None)
         for span in self.spans(piece):
             rows, n = span.address.size, span.stop - span.start
             models = rows - span.based
             values = self._room("formed", rows * n, np.dtype(np.float32)).reshape(rows, n)
             top = form_vectors(span.address, span.stored, span.based, span.start, n, values)
             self.require_finite(top, piece.tensor, span.start, span.stop)
-            yield Chunk(span.start, values[models] if span.based else None, values[:models])
+            chunk = Chunk(span.start, values[models] if span.based else None, values[:models])
+            if n == piece.size and not self._inputs.streamed:
+                self._scratch.held = (piece, chunk)
+            yield chunk
 
     @property
     def on_processor(self) -> VectorReader:
