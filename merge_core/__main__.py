@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from merge_core import __version__
-from merge_core.cli import commands
+from merge_core.cli import commands, inspecting, merging
 from merge_core.cli.terminal import plain
 from merge_core.errors import UserError, UserErrors
 from merge_core.progress import Cancelled
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="measure the merge, its base and its parents on these, and tell it on the card",
     )
-    merge.set_defaults(run=commands.merge)
+    merge.set_defaults(run=merging.merge)
 
     inspect = add.add_parser("inspect", help="show where a recipe's models disagree, by layer")
     inspect.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_stream(inspect)
     _add_threads(inspect)
     _add_memory(inspect)
-    inspect.set_defaults(run=commands.inspect)
+    inspect.set_defaults(run=inspecting.inspect)
 
     check = add.add_parser("check", help="say whether a recipe can be merged, without reading weights")
     check.add_argument("recipe", metavar="RECIPE", help=_RECIPE)

@@ -1,10 +1,14 @@
-"""How text and progress reach a terminal. Names in them come from strangers' files."""
+"""How text and progress reach a terminal, and Ctrl-C a command. Names in them come from strangers' files."""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -78,3 +82,30 @@ def _line(progress: Progress) -> str:
     done = f"{progress.fraction:4.0%} " if progress.total else ""
     left = f" · {duration(progress.eta)} left" if progress.eta is not None else ""
     return f"{done}{plain(progress.message)}{left}"
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """A check that Ctrl-C turns true, so that work stops where it can tidy up; a second Ctrl-C is final."""
+    stop = threading.Event()
+
+    def interrupted(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def say(line: str) -> None:
+    """Print a line, indented or not, whatever names are in it."""
+    print(f"  {plain(line)}" if line.startswith(" ") else plain(line))
+
+
+def note(sentence: str) -> None:
+    """Tell something on the side, which is no part of a result."""
+    print(f"note: {plain(sentence)}", file=sys.stderr)
