@@ -115,7 +115,7 @@ const STILL = { displayModeBar: false, staticPlot: true, showSendToCloud: false,
 
 function makePicture(root, legend) {
   const part = (name) => root.querySelector(`.tb-map-${name}`);
-  const [drawnArea, columnsRow, rowsColumn, plot, over] = ["drawn", "columns", "rows", "plot", "over"].map(part);
+  const [drawnArea, columnsRow, rowsColumn, under, plot, over] = ["drawn", "columns", "rows", "under", "plot", "over"].map(part);
   const [meansSvg, tracks, bars, shares] = ["means", "tracks", "bars", "shares"].map(part);
   const strips = [...drawnArea.querySelectorAll(".tb-map-strip")];
   const picture = { geometry: null, blocks: new Map() };
@@ -202,7 +202,7 @@ function makePicture(root, legend) {
     placeLabels(map, geometry);
     placeStrips(map, geometry);
     part("middle").style.height = `${geometry.plotHeight}px`;
-    for (const one of [plot, over]) {
+    for (const one of [under, plot, over]) {
       one.style.left = `${geometry.left}px`;
       one.style.width = `${geometry.plotWidth}px`;
       one.style.height = `${geometry.plotHeight}px`;
@@ -247,6 +247,8 @@ function makePicture(root, legend) {
       block.style.color = letter && legible(shade(value));
     }
     drawMeans(values, range, mode);
+    if (!heat) drawUnder(plot.shown, shade);
+    else if (under.width) under.width = 0; // Plotly has drawn this map by now
     if (map.rows.length) drawHeat(plot.shown);
     drawOver(plot.shown, shade);
     const key = part("hatch-key");
@@ -270,6 +272,30 @@ function makePicture(root, legend) {
       if (numbers[row].textContent !== text) numbers[row].textContent = text;
     });
     bars.setAttribute("d", d);
+  }
+
+  // The cells of a new map at once, under Plotly's, which has to load first, and whose picture must be decoded.
+  function drawUnder({ map, values }, shade) {
+    const pen = sized(under).getContext("2d");
+    for (const [number, cell] of map.cells.entries()) {
+      if (cell.row < 0 || values.cells[number] === null) continue;
+      pen.fillStyle = shade(values.cells[number]);
+      pen.fillRect(...insideOf(cell));
+    }
+  }
+
+  // A canvas as large as the plot in the screen's own pixels, with nothing on it.
+  function sized(canvas) {
+    const { plotWidth, plotHeight } = picture.geometry;
+    [canvas.width, canvas.height] = [plotWidth, plotHeight].map((size) => Math.round(size * devicePixelRatio));
+    return canvas;
+  }
+
+  // What a cell fills of it: [x, y, width, height], without the gap to its neighbours.
+  function insideOf({ row, column }) {
+    const { columnWidth, rowHeight, gap } = picture.geometry;
+    const box = [column * columnWidth + gap / 2, row * rowHeight + gap / 2, columnWidth - gap, rowHeight - gap];
+    return box.map((size) => size * devicePixelRatio);
   }
 
   function drawHeat({ map, values, range, stops }) {
@@ -305,27 +331,26 @@ function makePicture(root, legend) {
 
   // What colours do not say, over them: hatching, and letters.
   function drawOver({ map, mode, values, poor }, shade) {
-    const { columnWidth, rowHeight, gap, plotWidth, plotHeight } = picture.geometry;
+    const { columnWidth, rowHeight } = picture.geometry;
     const scale = devicePixelRatio;
-    [over.width, over.height] = [plotWidth, plotHeight].map((size) => Math.round(size * scale)); // clears it too
+    const pen = sized(over).getContext("2d");
     const lettered = MEASURES[mode].models && fitsLetter(columnWidth, rowHeight);
     if (!lettered && !poor.size) return;
-    const pen = over.getContext("2d");
     pen.font = `700 ${LETTER * scale}px ${getComputedStyle(root).getPropertyValue("--tb-font")}`;
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const hatching = hatchingOf(pen, getComputedStyle(root).getPropertyValue("--tb-hatch"), scale);
-    for (const [number, { row, column }] of map.cells.entries()) {
+    for (const [number, cell] of map.cells.entries()) {
       const value = values.cells[number];
-      if (row < 0 || value === null) continue;
-      const [x, y] = [column * columnWidth, row * rowHeight];
+      if (cell.row < 0 || value === null) continue;
+      const [x, y, width, height] = insideOf(cell);
       if (poor.has(number)) {
         pen.fillStyle = hatching;
-        pen.fillRect(...[x + gap / 2, y + gap / 2, columnWidth - gap, rowHeight - gap].map((size) => size * scale));
+        pen.fillRect(x, y, width, height);
       }
       if (!lettered) continue;
       pen.fillStyle = legible(shade(value));
-      pen.fillText(letterIn(map, mode, value), (x + columnWidth / 2) * scale, (y + rowHeight / 2) * scale);
+      pen.fillText(letterIn(map, mode, value), x + width / 2, y + height / 2);
     }
   }
   return picture;

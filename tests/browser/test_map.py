@@ -171,6 +171,34 @@ def test_every_mode_draws_the_reports_numbers(map_on: Page, report: Interference
                 )
 
 
+def test_cells_have_their_colours_while_plotly_is_still_to_come(
+    page: Page, address: str, map_on: Page
+) -> None:
+    expected = colours(map_on)
+    waiting: list[Route] = []
+    page.route(re.compile("plotly"), lambda route: waiting.append(route))
+    page.goto(address)
+    page.wait_for_selector(".tb-map[data-drawn=true] .tb-map-under")
+    under = page.evaluate(
+        """() => {
+          const canvas = document.querySelector(".tb-map-under");
+          const { rows, columns } = document.querySelector(".tb-map-plot").shown.map;
+          const across = (column) => Math.floor(canvas.width * (column + 0.2) / columns.length);
+          const down = (row) => Math.floor(canvas.height * (row + 0.3) / rows.length);
+          const pen = canvas.getContext("2d");
+          const at = (row, column) => pen.getImageData(across(column), down(row), 1, 1).data;
+          const hex = (values) => "#" + [...values.slice(0, 3)].map((v) => v.toString(16).padStart(2, "0")).join("");
+          return rows.map((_, row) => columns.map((_, column) => hex(at(row, column))));
+        }"""
+    )
+    assert waiting
+    assert page.locator(".tb-map-plot .main-svg").count() == 0
+    assert under[3][:4] == expected[3][:4]
+    assert len(set(under[3][:4])) > 1
+    for route in waiting:
+        route.continue_()
+
+
 def test_the_sentence_says_what_is_drawn_with_chance_beside_it(
     map_on: Page, report: InterferenceReport
 ) -> None:
