@@ -18,6 +18,8 @@ from sklearn.datasets import load_digits
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
+SEED = 20260
+
 GARMENTS = ("T-shirt", "trousers", "pullover", "dress", "coat")
 GARMENTS += ("sandal", "shirt", "sneaker", "bag", "ankle boot")
 DIGITS = tuple(str(digit) for digit in range(10))
@@ -77,7 +79,7 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
-def garments(seed: int) -> Split:
+def garments() -> Split:
     """Fashion-MNIST, its training file cut into training and validation."""
     files = {part: f"{part}-images-idx3-ubyte.gz" for part in ("train", "t10k")}
     read = {
@@ -85,12 +87,12 @@ def garments(seed: int) -> Split:
         for part, name in files.items()
     }
     read = {part: Images(images.pixels, images.labels.astype(np.int64)) for part, images in read.items()}
-    order = np.random.default_rng(seed).permutation(len(read["train"]))
+    order = np.random.default_rng(SEED).permutation(len(read["train"]))
     train, test = read["train"], read["t10k"]
     return Split(train.take(order[VALIDATION:]), train.take(order[:VALIDATION]), test)
 
 
-def digits(seed: int) -> Split:
+def digits() -> Split:
     """scikit-learn's 8×8 digits, enlarged to 24×24 and framed to 28×28; the last 397 are the test part."""
     data = load_digits()
     small = (data.images * (255 / 16)).astype(np.uint8)
@@ -100,8 +102,18 @@ def digits(seed: int) -> Split:
     )
     # The file keeps each writer's digits together, so its tail holds hands that training has not seen.
     seen, test = every.take(slice(0, 1400)), every.take(slice(1400, None))
-    order = np.random.default_rng(seed).permutation(len(seen))
+    order = np.random.default_rng(SEED).permutation(len(seen))
     return Split(seen.take(order[VALIDATION // 10 :]), seen.take(order[: VALIDATION // 10]), test)
+
+
+def parts(clothes: Split, numbers: Split) -> dict[str, Split]:
+    """What each fine-tune is trained on, and each probe asks about, by name."""
+    return {
+        "tops": clothes.each(lambda images: images.of(TOPS)),
+        "shoes": clothes.each(lambda images: images.of(SHOES)),
+        "digits": numbers,
+        "tilted": clothes.each(Images.tilted),
+    }
 
 
 def as_input(pixels: np.ndarray) -> torch.Tensor:

@@ -24,11 +24,11 @@ DRAWN_WITHIN = 60_000  # milliseconds; the worker starts, compiles and counts
 def test_the_page_opens_with_the_demos_map_and_its_slider_answers(page: Page, app_address: str) -> None:
     page.goto(app_address)
     page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot:visible", timeout=DRAWN_WITHIN)
-    expect(page.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "20")
+    expect(page.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "30")
     before = page.locator(".tb-map-say").inner_text()
     page.locator("#density input[type=range]").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "21")
+    expect(page.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "31")
     expect(page.locator(".tb-map-say")).not_to_have_text(before)
     page.locator(".tb-map-grid").click()
     expect(page.locator("#tb-cell h2")).to_contain_text("Layer ")

@@ -19,12 +19,16 @@ DRAWN_WITHIN = 60_000  # milliseconds; the worker starts, compiles and counts
 ROOT = Path(__file__).parents[2]
 LAYER = "vit.encoder.layer.1.attention.output.dense"
 TENSOR = f"{LAYER}.weight"
+RECIPE = (ROOT / "assets/demo/recipe.yml").read_text()
+KEPT = round(
+    100 * float(read_recipe(RECIPE).parameters["density"])
+)  # percent, where the slider stands at first
 CELL = "vit.encoder.layer:1:attention.output.dense"
 
 
 @pytest.fixture(scope="module")
 def counts() -> BlockCounts:
-    plan = prepare(read_recipe((ROOT / "assets/demo/recipe.yml").read_text()))
+    plan = prepare(read_recipe(RECIPE))
     return inspect_blocks(plan, TENSOR)
 
 
@@ -58,15 +62,15 @@ def test_the_bars_say_what_counting_says_and_follow_the_slider_without_the_serve
     bars = opened.locator(".tb-block-bar")
     expect(bars).to_have_count(5, timeout=DRAWN_WITHIN)  # as many heads as the demo's configuration tells
     for head in range(5):
-        assert rate(counts, head, 20) in label(opened, head)
+        assert rate(counts, head, KEPT) in label(opened, head)
     heights = [bar.bounding_box()["height"] for bar in bars.all()]
-    rates = [c[19] / t[19] for c, t in zip(counts.conflicted, counts.contested, strict=True)]
+    rates = [c[KEPT - 1] / t[KEPT - 1] for c, t in zip(counts.conflicted, counts.contested, strict=True)]
     assert sorted(range(5), key=lambda n: heights[n]) == sorted(range(5), key=lambda n: rates[n])
     asked: list[str] = []
     opened.on("request", lambda request: asked.append(request.post_data or ""))
     opened.locator(".tb-scrub-line").focus()
     opened.keyboard.press("ArrowRight")
-    expect(bars.first).to_have_attribute("aria-label", re.compile(re.escape(rate(counts, 0, 21))))
+    expect(bars.first).to_have_attribute("aria-label", re.compile(re.escape(rate(counts, 0, KEPT + 1))))
     assert not any(TENSOR in data for data in asked)
 
 
@@ -77,12 +81,12 @@ def test_its_table_and_keys_tell_the_same(opened: Page, counts: BlockCounts) -> 
     rows = opened.locator(".tb-blocks-table tbody tr")
     for head in range(5):
         expect(rows.nth(head)).to_contain_text(f"output head {head}")
-        expect(rows.nth(head)).to_contain_text(f"{counts.conflicted[head][19]:,}")
+        expect(rows.nth(head)).to_contain_text(f"{counts.conflicted[head][KEPT - 1]:,}")
     opened.locator(".tb-blocks-bars").focus()
     opened.keyboard.press("End")
     tip = opened.locator(".tb-tip:visible")
     expect(tip).to_contain_text("Output head 4")
-    expect(tip).to_contain_text(rate(counts, 4, 20))
+    expect(tip).to_contain_text(rate(counts, 4, KEPT))
     expect(tip).to_contain_text("columns 64–79")
     active = opened.locator(".tb-blocks-bars").get_attribute("aria-activedescendant")
     assert active == opened.locator(".tb-block-bar").nth(4).get_attribute("id")
@@ -115,11 +119,10 @@ def test_another_trim_counts_the_chosen_tensor_anew(opened: Page) -> None:
     expect(opened.locator(".tb-block-bar").first).not_to_have_attribute(
         "aria-label", before, timeout=DRAWN_WITHIN
     )
-    demo = (ROOT / "assets/demo/recipe.yml").read_text()
-    recipe = demo.replace("  density: 0.2", "  density: 0.2\n  trim_scope: model")
+    recipe = RECIPE.replace("parameters:\n", "parameters:\n  trim_scope: model\n")
     whole = inspect_blocks(prepare(read_recipe(recipe)), TENSOR)
     expect(opened.locator(".tb-block-bar").first).to_have_attribute(
-        "aria-label", re.compile(re.escape(rate(whole, 0, 20))), timeout=DRAWN_WITHIN
+        "aria-label", re.compile(re.escape(rate(whole, 0, KEPT))), timeout=DRAWN_WITHIN
     )
 
 

@@ -82,7 +82,8 @@ def test_the_written_results_are_the_numbers_in_the_json(results, monkeypatch):
 
     try:
         assert measure.table(results) in (DEMO / "RESULTS.md").read_text()
-        assert list(results) == [*(folder.name for folder in measured_order(results)), *measure.MERGES]
+        models = [folder.name for folder in measured_order(results)]
+        assert list(results) == [*models, measure.OPENING, *measure.MERGES]
     finally:
         sys.modules.pop("measure")
 
@@ -99,7 +100,18 @@ def test_the_base_scores_what_its_notes_say(results, probes):
 def test_the_opening_merge_scores_what_its_notes_say(results, probes, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     merge(prepare(read_recipe((DEMO / "recipe.yml").read_text())), tmp_path / "merged")
-    assert_scores_are(run_probe(tmp_path / "merged", probes), results["TIES, density 0.2, λ = 1"])
+    assert_scores_are(run_probe(tmp_path / "merged", probes), results["the opening recipe"])
+
+
+def test_the_opening_merge_is_better_on_average_than_the_base(results):
+    mean = {name: sum(r["score"] for r in scores) / len(scores) for name, scores in results.items()}
+    assert mean["the opening recipe"] > mean["garment-vit"]
+
+
+def test_the_opening_recipes_numbers_are_those_that_validation_images_chose():
+    parameters = read_recipe((DEMO / "recipe.yml").read_text()).parameters
+    said = f"density {parameters['density']:g}, λ = {parameters['lambda']:g}."
+    assert said in " ".join((DEMO / "CHOICE.md").read_text().split())
 
 
 def test_the_fine_tunes_really_interfere(results):
@@ -108,5 +120,5 @@ def test_the_fine_tunes_really_interfere(results):
     base = by_probe["garment-vit"]
     for probe in base:
         tuned = by_probe[f"garment-vit-{probe}"]
-        assert tuned[probe] > base[probe]
-        assert min(tuned[other] - base[other] for other in base if other != probe) < -0.05
+        assert tuned[probe] > base[probe] + 0.05
+        assert min(tuned[other] - base[other] for other in base if other != probe) < -0.02
