@@ -2,7 +2,7 @@
 // the bar that sets density and weights for the selected ones.
 
 // Cells for which the recipe says something of their own.
-const ownCells = ({ density, weight }) => [...new Set([...density.keys(), ...weight.keys()])];
+const ownCells = ({ map, own }) => [...new Set([...densityAside(map, own), ...weightAside(map, own)])];
 
 // The mark in the corner of such a cell.
 function cornerOf({ x, y, width, height }) {
@@ -92,7 +92,8 @@ function makeEditor(root, picture) {
     const place = Number(model.value);
     part("weight").hidden = own.models[place].weight === null;
     if (own.models[place].weight !== null) setWeight(own.weight.get(first)?.[place] ?? own.models[place].weight);
-    part("reset").hidden = !marked.some((cell) => own.density.has(cell) || own.weight.has(cell));
+    const single = own.depth ? weightAside(map, own) : ownCells(state); // what follows depth has no one value to go back to
+    part("reset").hidden = !marked.some((cell) => single.includes(cell));
   }
 
   function box(number) {
@@ -110,7 +111,7 @@ function makeEditor(root, picture) {
       d += `M${left + 1.5} ${top + 1.5}H${right - 1.5}V${bottom - 1.5}H${left + 1.5}Z`;
     }
     outlines.forEach((path) => path.setAttribute("d", d));
-    const single = ownCells(own);
+    const single = ownCells(state);
     corners.setAttribute("d", single.map((number) => cornerOf(picture.boxOf(number))).join(""));
     root.querySelector(".tb-map-own-key").hidden = !single.length;
   }

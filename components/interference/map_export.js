@@ -86,7 +86,7 @@ function makeExports(root, table, spoken, compare) {
   async function image(format) {
     if (!state.map) return;
     const shown = [...root.querySelectorAll(".tb-map-plot")].map((plot) => plot.shown);
-    const said = { heading: heading(shown[0]), words: spoken(), settings: settings(), corners: ownCells(state.own) };
+    const said = { heading: heading(shown[0]), words: spoken(), settings: settings(), corners: ownCells(state) };
     const figure = figureOf(shown, said, getComputedStyle(root));
     save(format === "svg" ? svgOf(figure) : await pngOf(figure), format);
   }

@@ -95,6 +95,21 @@ function chanceAt(map, place) {
 // The density of a cell: its own where the recipe gives it one, else everybody's.
 const shareOfCell = (number, share, own = shared.state.own) => own.density.get(number) ?? share;
 
+// Of cells with a value of their own, those that have another than most of their layer, where the value follows depth.
+function aside(map, values, followsDepth) {
+  if (!followsDepth) return [...values.keys()];
+  const said = (cell) => JSON.stringify(values.get(cell));
+  const usual = map.rowCells.map((cells) => {
+    const times = new Map();
+    for (const cell of cells) times.set(said(cell), (times.get(said(cell)) ?? 0) + 1);
+    return [...times].reduce((most, one) => (one[1] > most[1] ? one : most))[0];
+  });
+  return [...values.keys()].filter((cell) => map.cells[cell].row >= 0 && said(cell) !== usual[map.cells[cell].row]);
+}
+
+const densityAside = (map, { density, depth }) => aside(map, density, depth);
+const weightAside = (map, { weight }) => aside(map, weight, weight.size === map.cells.length);
+
 // { counts, chance } of a cell, a row, or all, while everybody's density is `share`.
 function lookAt(map, kind, series, share, own = shared.state.own) {
   if (kind === "cell" || !(own.density.size || map.off)) {

@@ -35,10 +35,12 @@ function span(shares) {
 
 // What is kept, as [share, what goes with it]: one density for all, some cells aside, or as many as the recipe says.
 function amountKept({ map, share, own }) {
-  const single = [...own.density.values()];
-  if (!single.length) return [density(share), ""];
-  if (!own.depth && single.length < map.cells.length) return [density(share), ` (${span(single)} in ${counted(single.length, "cell")})`];
-  return [span(map.cells.map((_, number) => shareOfCell(number, share, own))), own.depth ? " over depth" : ", by cell"];
+  const single = densityAside(map, own);
+  if (single.length === map.cells.length) return [span([...own.density.values()]), ", by cell"];
+  const said = single.length ? ` (${span(single.map((cell) => own.density.get(cell)))} in ${counted(single.length, "cell")})` : "";
+  if (!own.depth) return [density(share), said];
+  const rest = [...map.cells.keys()].filter((cell) => !single.includes(cell));
+  return [span(rest.map((cell) => shareOfCell(cell, share, own))), ` over depth${said}`];
 }
 
 // "keeping the largest 20 %", of what a mode shows.
@@ -86,12 +88,12 @@ function cellFacts(map, number, counts) {
 
 // What the recipe says of this cell alone.
 function ownWords(map, number) {
-  const { density: densities, weight } = shared.state.own;
+  const { density: densities, weight, depth } = shared.state.own;
   const said = densities.has(number) ? [`density ${density(densities.get(number))}`] : [];
   for (const [model, value] of Object.entries(weight.get(number) ?? {})) {
     said.push(`weight of ${map.models[model]?.name ?? "a model"} ${value}`);
   }
-  return said.length ? ` Its own: ${said.join(", ")}.` : "";
+  return said.length ? ` ${depth ? "Here" : "Its own"}: ${said.join(", ")}.` : "";
 }
 
 const FEW = 100; // contested weights; below this a rate is mostly luck, and does not stretch the colours

@@ -66,14 +66,17 @@ def test_leaving_a_model_out_and_editing_a_cell_change_the_map_and_come_back(
             r"Keeping the largest 90\s% \(10\s% in 32 cells\), ",
         ),
         (
-            "[{filter: attention, value: 0.1}, {value: [0.5, 0.9]}]",
-            r"Keeping the largest 10–90\s% over depth, ",
+            "[{filter: intermediate, value: 0.2}, {value: [0.5, 0.9]}]",
+            r"Keeping the largest 50–90\s% over depth \(20\s% in 8 cells\), ",
         ),
     ],
 )
 def test_the_sentence_says_how_density_differs(page: Page, app_address: str, density: str, said: str) -> None:
     page.goto(f"{app_address}?recipe={encode_recipe(RECIPE.format(density=density, tops=''))}")
     expect(page.locator(".tb-map-say")).to_have_text(re.compile(f"^{said}"), timeout=DRAWN_WITHIN)
+    aside = re.search(r"in (\d+) cells", said)
+    corners = page.locator(".tb-map-corners").get_attribute("d").count("M")
+    assert corners == (int(aside[1]) if aside else 0)
 
 
 def test_models_that_keep_different_shares_are_said_to_be_drawn_alike(page: Page, app_address: str) -> None:
