@@ -135,7 +135,10 @@ def build(page: Page, workspace: Workspace, opener: gr.Button, tickets: Tickets)
             return gr.skip(), complaint(error)
         return READ, ""
 
-    opener.click(opened, [page.run, page.owner], [dialog, shown, editor, ticket, page.notice], **CHANGE)
+    opening = opener.click(
+        opened, [page.run, page.owner], [dialog, shown, editor, ticket, page.notice], **CHANGE
+    )
+    opening.then(None, js="() => { document.querySelector('#tb-card-close')?.focus(); }")
     mode.change(switched, [mode, editor, ticket], [shown, editor, save], **QUICK)
     save.click(saved, [page.run, page.owner, editor], [mode, page.notice], **CHANGE)
     # A change that was not saved is dropped with the dialog: opening it reads the card anew.

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from components import wording
 from components.choice import Choice
 from merge_core.methods import METHODS, Parameter
 
@@ -69,6 +70,16 @@ class Control:
         if value is None:
             value = 1.0
         return round(100 * float(value), 4) if self.name in IN_PERCENT else value
+
+    def spelled(self, value: Any) -> str:
+        """A recipe's value in a sentence."""
+        if not isinstance(value, float):
+            return str(value)
+        return (
+            f"{wording.number(100 * value)}{wording.NARROW}%"
+            if self.name in IN_PERCENT
+            else wording.number(value)
+        )
 
     def from_view(self, shown: Any) -> Any:
         """What the control shows as a recipe's value."""

@@ -204,8 +204,12 @@ def stated(recipe: Recipe, name: str) -> list[Scalar]:
     return [value for setting in settings for value in values(setting)]
 
 
-def shown_parameter(recipe: Recipe, parameter: Parameter) -> Shown:
-    """What a control for all models shows of a parameter that a recipe may set by model, layer or tensor."""
+def shown_parameter(recipe: Recipe, parameter: Parameter, spelled: Callable[[Any], str] = str) -> Shown:
+    """What a control for all models shows of a parameter that a recipe may set by model, layer or tensor.
+
+    Args:
+        spelled: how the control writes a value.
+    """
     settings = [level[parameter.name] for _, level in _levels(recipe) if parameter.name in level]
     own = [e.parameters[parameter.name] for e in recipe.models if parameter.name in e.parameters]
     said = stated(recipe, parameter.name)
@@ -220,9 +224,7 @@ def shown_parameter(recipe: Recipe, parameter: Parameter) -> Shown:
     everyone = parameter.name in recipe.parameters or len(own) == len(recipe.models)
     if everyone and len(set(said)) == 1 and all(is_constant(setting) for setting in settings):
         return Shown(said[0])
-    differs = ", ".join(
-        dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in said)
-    )
+    differs = ", ".join(dict.fromkeys(map(spelled, said)))
     return Shown(said[0], f"The recipe sets {differs} for different models or layers.")
 
 

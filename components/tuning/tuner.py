@@ -34,7 +34,7 @@ def control_updates(recipe: Recipe, controls: Sequence[Control]) -> list[Any]:
     """Value, visibility and range of every control, as the recipe has them."""
     updates = []
     for control in controls:
-        shown = shown_parameter(recipe, control.parameter)
+        shown = shown_parameter(recipe, control.parameter, control.spelled)
         value = control.to_view(_value(recipe, control))
         update = {"value": value, "visible": recipe.method in control.methods}
         if control.is_list:

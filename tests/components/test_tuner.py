@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from components.tuning.controls import declared_controls
@@ -44,7 +45,7 @@ def test_a_note_goes_with_the_recipe_it_was_about() -> None:
     controls = declared_controls()
     place = next(number for number, control in enumerate(controls) if control.name == "density")
     varied = replace(ties(), parameters={"weight": 1.0, "density": (0.1, 0.9)})
-    assert "0.1, 0.9" in control_updates(varied, controls)[place]["info"]
+    assert re.search(r"sets 10\s%, 90\s% for", control_updates(varied, controls)[place]["info"])
     assert (
         control_updates(ties(density=0.2), controls)[place]["info"] == ""
     )  # None would leave the note standing
