@@ -6,8 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from merge_core.interference.map_layout import arrange
 from merge_core.interference.report import InterferenceReport, TensorInterference
-from merge_core.network.data_flow import role_of
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -35,13 +35,13 @@ def map_picture(report: InterferenceReport, density: float) -> bytes | None:
     from PIL import Image, ImageDraw, ImageFont
 
     at = min(range(len(report.density)), key=lambda i: abs(report.density[i] - density))
-    cells: dict[tuple[tuple[str, int], str], list[TensorInterference]] = {}
-    for tensor in report.tensors:
-        if tensor.layer is not None:
-            cells.setdefault(((tensor.stack, tensor.layer), _column(tensor.module)[1]), []).append(tensor)
-    rows = sorted(dict.fromkeys(row for row, _ in cells))[:MOST_ROWS]
-    places = {_column(t.module)[1]: _column(t.module)[0] for part in cells.values() for t in part}
-    columns = sorted(places, key=lambda column: (places[column], column))[:MOST_COLUMNS]
+    layout = arrange([tensor.name for tensor in report.tensors])
+    rows, columns = layout.rows[:MOST_ROWS], layout.columns[:MOST_COLUMNS]
+    cells = {
+        (cell.row, cell.column): [report.tensors[i] for i in cell.tensors]
+        for cell in layout.cells
+        if 0 <= cell.row < len(rows) and cell.column < len(columns)
+    }
     shares = {key: share for key, part in cells.items() if (share := _share(part, at)) is not None}
     if not rows or not shares:
         return None
@@ -52,19 +52,13 @@ def map_picture(report: InterferenceReport, density: float) -> bytes | None:
     picture = Image.new("RGB", size, PAPER)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
     for x, column in enumerate(columns):
-        draw.text((LEFT + x * WIDTH, TOP - 18), _fitting(column, WIDTH - GAP, font), fill=INK, font=font)
+        words = _fitting(column.label, WIDTH - GAP, font)
+        draw.text((LEFT + x * WIDTH, TOP - 18), words, fill=INK, font=font)
     for y, row in enumerate(rows):
-        first = y == 0 or rows[y - 1][0] != row[0]
-        words = f"{row[0].rpartition('.')[2]} {row[1]}" if first else str(row[1])
-        draw.text(
-            (LEFT - 8, TOP + y * HEIGHT + 2),
-            _fitting(words, LEFT - 16, font),
-            fill=INK,
-            font=font,
-            anchor="ra",
-        )
-        for x, column in enumerate(columns):
-            share = shares.get((row, column))
+        words = _fitting(row.label, LEFT - 16, font)
+        draw.text((LEFT - 8, TOP + y * HEIGHT + 2), words, fill=INK, font=font, anchor="ra")
+        for x in range(len(columns)):
+            share = shares.get((y, x))
             box = (
                 LEFT + x * WIDTH,
                 TOP + y * HEIGHT,
@@ -72,19 +66,12 @@ def map_picture(report: InterferenceReport, density: float) -> bytes | None:
                 TOP + (y + 1) * HEIGHT - GAP,
             )
             draw.rectangle(box, fill=EMPTY if share is None else _colour(share, low, high))
-            if (row, column) in poor:
+            if (y, x) in poor:
                 _hatch(draw, box)
     _legend(draw, font, low, high, TOP + len(rows) * HEIGHT + 12, hatched=bool(poor))
     stored = io.BytesIO()
     picture.save(stored, "PNG", optimize=True)
     return stored.getvalue()
-
-
-def _column(module: str) -> tuple[int, str]:
-    """(place in the data's flow, words) of a tensor's module."""
-    bare = module.removesuffix(".weight").removesuffix(".bias")
-    place, label = role_of(bare)
-    return place, label or bare.rpartition(".")[2]
 
 
 def _share(tensors: Sequence[TensorInterference], at: int) -> float | None:
