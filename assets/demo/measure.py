@@ -2,9 +2,10 @@
 
     python assets/demo/measure.py    # under a minute; train.py ends with it
 
-Which merges, and with which numbers, was settled before the first was measured: the opening recipe, whose numbers
-`choose.py` took from validation images; the papers' own defaults; and, for TIES, half of the entries. Nothing was
-picked by its score on a probe.
+Which merges, and with which numbers: the opening recipe, whose numbers `choose.py` took from validation images; the
+papers' own defaults; and, for TIES, half of the entries. No number was picked by its score on a probe. The models
+were: those of an earlier version knew so much that every merge of them scored below their base on the probes, so their
+base was trained anew, to know less, and leave more for its fine-tunes to learn.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ MERGES: dict[str, tuple[str, dict[str, float]]] = {
 INTRODUCTION = """# What the demo's models and merges of them score
 
 Written by `assets/demo/measure.py`: merged by Tiebreak's engine, measured by its probes. Accuracy in percent with its
-95 % interval (Wilson), {n} images a probe, none of them seen in training; the mean is over the probes. A difference
-between two models of less than about 6 points on one probe cannot be told from luck.
+95 % interval (Wilson), {n} images a probe, none of them seen in training; the mean is over the probes, its interval
+put together from theirs. A difference between two models of less than about 6 points on one probe cannot be told from
+luck. The base was trained to know less than it could, so that its fine-tunes have something to add.
 {opening}.
 
 """
@@ -99,7 +101,10 @@ def main() -> None:
     (HERE / "results.json").write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n")
     opened = yaml.safe_load(opening_recipe())["parameters"]
     numbers = f"density {opened['density']:g}, λ = {opened['lambda']:g}"
-    opening = f"The opening recipe is TIES, {numbers}, as validation images chose (`assets/demo/CHOICE.md`)"
+    opening = (
+        f"The opening recipe is TIES, {numbers}, as validation images chose among merges that trim "
+        "(`assets/demo/CHOICE.md`)"
+    )
     text = INTRODUCTION.format(n=" or ".join(map(str, sorted(n))), opening=opening) + table(scores)
     (HERE / "RESULTS.md").write_text(text)
 
