@@ -218,7 +218,8 @@ class _Walk:
             lambda part: count_ties(tables, self._reader, [part], self._tensor.numel), self._parts
         )
         before = accumulate(
-            (found.counts.sum(axis=0) for found in stretches), initial=self._before(rule, tables)
+            (found.counts.sum(axis=0, dtype=np.int64) for found in stretches),
+            initial=self._before(rule, tables),
         )
         levels_of = {
             part: TableLevels(tables, found, come)
@@ -267,7 +268,9 @@ class _Walk:
             number = find_tensor(self._plan, self._tensor.repeats)
         pieces = [p for i, t in self._merged() if i < number for p in pieces_of(i, t)]
         self._total += sum(piece.size for piece in pieces)
-        found = self._each(lambda p: count_ties(tables, self._reader, [p], p.size).counts.sum(axis=0), pieces)
+        found = self._each(
+            lambda p: count_ties(tables, self._reader, [p], p.size).counts.sum(axis=0, dtype=np.int64), pieces
+        )
         return sum(found, nothing)
 
     def _merged(self) -> list[tuple[int, TensorPlan]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from merge_core.interference.stretches import MOST_BYTES, Milestones
+from merge_core.interference.stretches import MOST_BYTES, MOST_OF_SCOPE, Milestones
 from merge_core.kernels.coarse import COARSE, FINE, LOW_BITS, LOW_MASK, scan_coarse, scan_fine
 from merge_core.kernels.dtypes import MAGNITUDE
 from merge_core.kernels.levels import TIED
@@ -70,11 +70,16 @@ class LevelTables:
 
 def table_bytes(models: int) -> int:
     """What a thread needs while it measures levels and looks them up, beside the chunks that it reads."""
-    counters = 4 * LEVELS * FINE + 8 * 2 * COARSE  # of 32 bits, and their sums
+    counters = 4 * LEVELS * FINE
     looked_up = COARSE * (1 + 1 + 2) + LEVELS * FINE
-    listed = 4 * (MOST_LOW + LEVELS * FINE)
-    telling = 16 * LEVELS * FINE + 128 * (TOGETHER + FINE)  # of one model after the other
+    listed = 2 * 4 * MOST_LOW
+    telling = 20 * LEVELS * FINE + 128 * (TOGETHER + FINE)  # of one model after the other
     return models * (counters + looked_up + listed) + telling + MOST_BYTES
+
+
+def scope_bytes(models: int, tensors: int) -> int:
+    """What an inspection keeps of a trim scope that is the whole model: sums of counters, and counts of ties."""
+    return models * (8 * max(2 * COARSE, LEVELS * FINE) + 4 * int(TIED) * (MOST_OF_SCOPE + tensors))
 
 
 def kept_at_each(rule: TrimRule, entries: int) -> Array:
@@ -260,6 +265,8 @@ class _Telling:
         patterns = np.r_[chosen[occur] << int(LOW_BITS), others.astype(np.int64)]
         order = np.argsort(-patterns)  # the largest first
         patterns = patterns[order]
+        if not patterns.size:
+            return
         counts = np.r_[counted[occur], having.astype(np.int64)][order]
         top = patterns >> int(LOW_BITS)
         # Entries above a pattern: those in larger bins, and those in its own that are larger.

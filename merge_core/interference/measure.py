@@ -13,7 +13,7 @@ import numpy as np
 from merge_core.engine.traffic import share_memory
 from merge_core.errors import UserError
 from merge_core.interference.elections import ballots_of, moments_of
-from merge_core.interference.levels import LevelTables, measure_levels, table_bytes
+from merge_core.interference.levels import LevelTables, measure_levels, scope_bytes, table_bytes
 from merge_core.interference.report import InterferenceReport
 from merge_core.interference.report_of_tallies import report_of
 from merge_core.interference.scope_levels import SortedLevels, TableLevels, count_ties, tie_patterns
@@ -87,6 +87,8 @@ def inspect(
         Cancelled: `cancelled` answered true.
     """
     tables = table_bytes(len(plan.models))
+    if any(tensor.trim is not None and tensor.trim.scope == "model" for tensor in plan.tensors):
+        memory -= scope_bytes(len(plan.models), len(plan.tensors))
     budget, room = share_memory(plan, memory, threads or cores(), tables)
     walk = _Walk(plan, progress, cancelled, budget, room, known, elections)
     try:
@@ -189,7 +191,7 @@ class _Walk:
             return count_ties(tables, self._reader, pieces, entries)
 
         stretches = self.pool.each(count, counted)
-        totals = np.array([found.counts.sum(axis=0) for found in stretches])
+        totals = np.array([found.counts.sum(axis=0, dtype=np.int64) for found in stretches])
         before = np.cumsum(totals, axis=0) - totals
         place = {tensor.name: at for at, (_, tensor) in enumerate(counted)}
 

@@ -66,12 +66,12 @@ def count_ties(tables: LevelTables, reader: VectorReader, pieces: Sequence[Piece
     spans = ((piece, span) for piece in pieces for span in reader.spans(piece))
     for number, (piece, span) in enumerate(spans if any(tables.ties) else ()):
         if number % each == 0:
-            kept.append(np.zeros((models, ties), np.int64))
+            kept.append(np.zeros((models, ties), np.uint32))
         counts[:] = 0
         top = scan_codes(*span.where, tables.first, tables.slot, tables.inner, counts)
         reader.require_finite(top, piece.tensor, span.start, span.stop)
-        kept[-1] += counts[:, TIED : TIED + ties]
-    return Stretches(np.array(kept, np.int64).reshape(-1, models, ties), each)
+        kept[-1] += counts[:, TIED : TIED + ties].astype(np.uint32)
+    return Stretches(np.array(kept, np.uint32).reshape(-1, models, ties), each)
 
 
 class TableLevels:

@@ -15,8 +15,8 @@ from merge_core.streaming import pieces
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MOST = 128  # stretches of a tensor whose counts are noted
-MOST_OF_SCOPE = 4096  # … and of a whole scope, whose counts are kept, unless it has more tensors
-MOST_BYTES = 24 << 20  # of a thread's notes: where they would take more, stretches are longer
+MOST_OF_SCOPE = 1024  # … and of a whole scope, whose counts are kept, unless it has more tensors
+MOST_BYTES = 16 << 20  # of a thread's notes: where they would take more, stretches are longer
 # Each thread's notes, kept from tensor to tensor: fresh memory would be cleared first.
 _rooms = threading.local()
 UNKNOWN = np.iinfo(np.int64).max
@@ -27,7 +27,7 @@ class Stretches:
     """How many entries of each tie each part of a tensor holds.
 
     Args:
-        counts: int64 [stretches, models, ties]; UNKNOWN where nobody counted.
+        counts: int64 or uint32 [stretches, models, ties]; UNKNOWN where nobody counted.
         spans: how many spans a stretch is.
     """
 
@@ -85,7 +85,8 @@ class Milestones:
         used = size * len(self._noted)
         room: Array | None = getattr(_rooms, "room", None)
         if room is None or room.size < used + size:
-            # What was noted before stays where it is.
+            # What was noted of this tensor stays where it is; else the old room goes before the new one comes.
+            _rooms.room = room = None
             room = _rooms.room = np.empty(size * (self._spans // self._stretch + 1), np.uint32)
         return room[used : used + size]
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numba
@@ -57,7 +58,10 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         """Compiled code from the cache, ready to be called; None where it holds none."""
         rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
+            try:
+                return self._load_overload(sig, target_context)
+            except (EOFError, UnpicklingError):  # cut off by a power loss: compiled anew, and then kept whole
+                return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep compiled code, where that can be done."""

@@ -35,7 +35,7 @@ def divide(memory: int, threads: int, rows: int, factor: int = 0, tables: int = 
         threads: as many as there are cores for; fewer where memory is short.
         rows: models, the base included.
         factor: bytes that a thread takes for the largest factor of an adapter, see `checkpoint.low_rank.factor_bytes`.
-        tables: bytes that a thread takes for what it looks up and notes besides.
+        tables: bytes that a thread takes for other tables, where the work ranks nothing; 0 where it does.
 
     Raises:
         UserError: not even the smallest fits.
@@ -43,10 +43,10 @@ def divide(memory: int, threads: int, rows: int, factor: int = 0, tables: int = 
     for count in range(threads, 0, -1):
         size = LARGEST
         while size >= SMALLEST:
-            if count * (_bytes(size, rows) + factor + tables) <= memory:
+            if count * (_bytes(size, rows, tables) + factor) <= memory:
                 return Budget(count, size)
             size //= 2
-    least = _bytes(SMALLEST, rows) + factor + tables
+    least = _bytes(SMALLEST, rows, tables) + factor
     wide = ", so wide are their adapters" if factor > least // 2 else ""
     raise UserError(
         f"{memory / 1e6:,.0f} MB of memory are too few: {rows} models need {least / 1e6:,.0f} MB{wide}.",
@@ -56,9 +56,9 @@ def divide(memory: int, threads: int, rows: int, factor: int = 0, tables: int = 
 
 def left_of(memory: int, budget: Budget, rows: int, factor: int = 0, tables: int = 0) -> int:
     """Bytes of `memory` that `budget` leaves for something else; see `divide`."""
-    return memory - budget.threads * (_bytes(budget.bins, rows) + factor + tables)
+    return memory - budget.threads * (_bytes(budget.bins, rows, tables) + factor)
 
 
-def _bytes(bins: int, rows: int) -> int:
-    """Of one thread: counters of 4 bytes, and their sums of 8."""
-    return FIXED + rows * (FIXED_PER_ROW + bins * (4 + 8))
+def _bytes(bins: int, rows: int, tables: int) -> int:
+    """Of one thread: tables, or counters of 4 bytes and their sums of 8."""
+    return FIXED + rows * FIXED_PER_ROW + (tables or rows * bins * (4 + 8))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from merge_core.errors import TryAgain
 from merge_core.progress import CancelCheck, Cancelled
 
 CONNECTIONS = 8  # requests at once
@@ -224,7 +225,8 @@ class Spool:
                     part.file.arrived(part.start, slot.room)
             except BaseException as error:  # noqa: BLE001  raised again by whoever reads
                 with self._change:
-                    self._failure = self._failure or error
+                    if self._failure is None or isinstance(self._failure, TryAgain):
+                        self._failure = error  # what trying again does not mend is the graver news
                     self._change.notify_all()
                 return
             with self._change:

@@ -137,8 +137,8 @@ class VectorReader:
         if chunk is not None and held == piece:
             yield chunk
             return
-        self._scratch.held = (None, None)
         for span in self.spans(piece):
+            self._scratch.held = (None, None)
             rows, n = span.address.size, span.stop - span.start
             models = rows - span.based
             values = self._room("formed", rows * n, np.dtype(np.float32)).reshape(rows, n)

@@ -179,6 +179,13 @@ def test_many_magnitudes_are_told_their_levels_a_few_at_a_time(
         np.testing.assert_array_equal(got, expected[tensor.name])
 
 
+@pytest.mark.parametrize("scope", ["tensor", "model"])
+def test_a_model_without_entries_has_nothing_to_count(tmp_path: Path, scope: str) -> None:
+    paths = make_models(tmp_path, {"layers.0.w": (0, 16)}, 2, "float32")
+    (only,) = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope)))).tensors
+    assert (only.numel, set(only.touched)) == (0, {0})
+
+
 def test_layer_and_module_are_told_by_the_name(tmp_path: Path) -> None:
     paths = make_models(tmp_path, SHAPES, 2, "float32")
     report = inspect(prepare(read_recipe(recipe_for(paths))))

@@ -77,3 +77,12 @@ def test_a_kernel_is_compiled_anew_once_one_that_it_calls_from_another_file_has_
     assert doubled != called.read_text()
     called.write_text(doubled)
     assert ask(tmp_path) == ["1", "True"]  # of 6, 4, −4, 2
+
+
+def test_a_kernel_whose_kept_code_was_cut_off_is_compiled_anew(tmp_path: Path) -> None:
+    copy_of_kernels(tmp_path)
+    assert ask(tmp_path) == ["2", "True"]
+    for kept in tmp_path.rglob("*.nbc"):
+        kept.write_bytes(kept.read_bytes()[:100] if "scan" in kept.name else b"")
+    assert ask(tmp_path) == ["2", "True"]
+    assert ask(tmp_path) == ["2", "False"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from merge_core.errors import TryAgain
+from merge_core.errors import TryAgain, UserError
 from merge_core.streaming.spool import Part, Spool
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -44,5 +44,30 @@ def test_what_came_before_the_hub_was_out_of_reach_is_still_read() -> None:
         assert bytes(found) == bytes(range(20))
         with pytest.raises(TryAgain):
             spool.read_into(file, 20, memoryview(found))
+    finally:
+        spool.close()
+
+
+def test_content_that_is_another_than_the_hubs_is_told_although_the_hub_went_out_of_reach_first() -> None:
+    """One connection finds the Hub out of reach; another, at the same time, gets bytes that are not the listed ones."""
+
+    class Garbled(Distant):
+        def arrived(self, start: int, data: Array) -> None:
+            assert self.refused.wait(20)
+            raise UserError("The file has another content than the Hub lists.")
+
+    file = Garbled(end=10)
+    spool = Spool(1 << 20, lambda: False)
+    try:
+        spool.expect([Part(file, start, start + 10) for start in (0, 10)])
+        told: UserError | None = None
+        for _ in range(1000):  # until the later news is there
+            threading.Event().wait(0.01)
+            with pytest.raises(UserError) as raised:
+                spool.read_into(file, 0, memoryview(bytearray(10)))
+            told = raised.value
+            if not isinstance(told, TryAgain):
+                break
+        assert "another content" in str(told)
     finally:
         spool.close()
