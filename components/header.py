@@ -17,7 +17,8 @@ from merge_core.recipe import Recipe
 
 _MARK = """<div class="tb-mark">
 <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 8h9l-3-3M20 16h-9l3 3"/></svg>
-<h1>Tiebreak</h1><span class="tb-chip tb-where"></span></div>"""
+<h1>Tiebreak</h1><p>Merge fine-tuned models, and see where they disagree</p>
+<span class="tb-chip tb-where"></span></div>"""
 
 
 class Mark(gr.HTML):

@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # numpy's BLAS would start a thread per core that waits by spinning. No command multiplies matrices with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        options = _parser().parse_args(arguments)
+        parser = _parser()
+        if not (sys.argv[1:] if arguments is None else arguments):
+            parser.print_help()
+            return 0
+        options = parser.parse_args(arguments)
         options.run(options)
         sys.stdout.flush()
     except UserErrors as found:

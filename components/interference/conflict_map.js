@@ -47,6 +47,10 @@ aboutButton.addEventListener("click", () => {
   about.hidden = !about.hidden;
   aboutButton.setAttribute("aria-expanded", !about.hidden);
 });
+document.addEventListener("keydown", ({ key, target }) => {
+  const writing = target.closest?.("input, textarea, select, [contenteditable=true]");
+  if (key === "?" && !writing && aboutButton.isConnected) aboutButton.click();
+});
 
 // The same modes where there is no room for the switch.
 const select = part("select");

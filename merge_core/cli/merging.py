@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merge_core.cli.terminal import Meter, duration, note, size, stop_on_interrupt
+from merge_core.cli.terminal import Meter, note, size, stop_on_interrupt, took
 
 if TYPE_CHECKING:
     from merge_core.plan import MergePlan
@@ -56,7 +56,7 @@ def merge(arguments: argparse.Namespace) -> None:
             device=arguments.device,
         )
     remember_merge(plan, made)
-    print(f"{made.folder}: {size(made.bytes)} in {duration(made.seconds)}")
+    print(f"{made.folder}: {size(made.bytes)} in {took(made.seconds)}")
     if made.streamed:
         checked, read = made.checked
         others = "" if checked == read else "; the others could not be compared with theirs"

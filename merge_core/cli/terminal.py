@@ -33,6 +33,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def took(seconds: float) -> str:
+    """As `duration`, of what is over: short times to a tenth of a second."""
+    return f"{seconds:.1f} s" if seconds < 9.95 else duration(seconds)
+
+
 def size(count: int) -> str:
     """Bytes in words, in powers of 1000 as disks are sold."""
     value = float(count)

@@ -200,6 +200,21 @@ def test_escape_closes_a_panel_and_the_focus_goes_back_to_what_opened_it(
     expect(opened.locator(opener)).to_be_focused()
 
 
+def test_a_question_mark_opens_and_closes_what_the_map_means_unless_it_is_written(opened: Page) -> None:
+    expect(opened.locator(".tb-map")).to_have_attribute("data-state", "map", timeout=MINUTE)
+    about = opened.locator(".tb-map-about")
+    opened.locator(".tb-scrub-line").focus()
+    opened.keyboard.press("?")
+    expect(about).to_be_visible()
+    opened.keyboard.press("?")
+    expect(about).to_be_hidden()
+    opened.click("#tb-recipe-button")
+    opened.locator("#tb-recipe-text .cm-content").click()
+    opened.keyboard.type("# why?")
+    expect(opened.locator("#tb-recipe-text")).to_contain_text("# why?")
+    expect(about).to_be_hidden()
+
+
 def test_escape_leads_out_of_the_recipes_editor_and_throws_no_words_away(opened: Page) -> None:
     panel, close = opened.locator("#tb-recipe-panel"), opened.locator("#tb-recipe-close")
     editor = opened.locator("#tb-recipe-text .cm-content")

@@ -22,7 +22,7 @@ from merge_core import __version__
 from merge_core.__main__ import main
 from merge_core.cli import commands, terminal
 from merge_core.cli.tables import report_text
-from merge_core.cli.terminal import Meter, duration, plain, size
+from merge_core.cli.terminal import Meter, duration, plain, size, took
 from merge_core.interference.report import (
     InterferenceReport,
     ModelNorm,
@@ -240,7 +240,6 @@ def test_methods_lists_every_method_and_parameter(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "The following arguments are required: COMMAND."),
         (["mrege"], "invalid choice: 'mrege'"),
         (["merge", "r.yml"], "The following arguments are required: OUT."),
         (["merge", "r.yml", "out", "--memory", "lots"], "'lots' is not a size such as 512MiB or 2GB"),
@@ -587,6 +586,23 @@ def test_terminal_shows_one_line_and_ends_clean(recipe: Path, tmp_path: Path) ->
 )
 def test_durations_are_said_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_what_was_short_is_told_to_a_tenth_of_a_second() -> None:
+    assert [took(seconds) for seconds in (0.04, 0.36, 9.94, 9.96, 200)] == [
+        "0.0 s",
+        "0.4 s",
+        "9.9 s",
+        "10 s",
+        "3 min 20 s",
+    ]
+
+
+def test_without_a_command_the_commands_are_listed() -> None:
+    told = run()
+    assert told.returncode == 0
+    assert "merge a recipe's models into a new folder" in told.stdout
+    assert not told.stderr
 
 
 @pytest.mark.parametrize(
