@@ -1,4 +1,4 @@
-"""What the selected run gave: scores as a table and a chart, and the sentence about luck."""
+"""What the selected run gave: the verdict, and scores as a table and a chart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.page import OTHER_RECIPE, Page
 from components.runs.run_folder import owned_run
 from components.runs.run_rows import title
 from components.runs.score_chart import score_chart
-from components.runs.scores import Score, luck_sentence, score_table, unmeasured_sentence, verdict_sentence
+from components.runs.scores import Score, reading_sentence, score_table, unmeasured_sentence, verdict_of
 from components.scripts import plotly_address, script
 from components.workspace import Workspace
 from merge_core.errors import UserError
@@ -63,16 +63,17 @@ class Figure(gr.HTML):
 class Results:
     """What the page sets when a run is selected."""
 
+    verdict: gr.Markdown
     table: ScoreTable
     chart: Figure
-    luck: gr.Markdown
+    notes: gr.Markdown
     whose: gr.Markdown
     settings: gr.Button
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `shown`."""
-        return [self.table, self.chart, self.luck, self.whose, self.settings]
+        return [self.verdict, self.table, self.chart, self.notes, self.whose, self.settings]
 
 
 def measured(
@@ -105,27 +106,28 @@ def _names(scores: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> dict
 
 
 def shown(job: Job | None) -> tuple[Any, ...]:
-    """(table, chart, sentence, whose, settings) of a run; the table says why where there is nothing to show."""
+    """(verdict, table, chart, notes, whose, settings) of a run; the table says why where there is nothing to show."""
     merge = job is not None and job.kind == "merge"
     whose = wording.plain_markdown(title(job)) if job is not None else ""
     return *_scores(job), whose, gr.Button(visible=merge)
 
 
-def _scores(job: Job | None) -> tuple[Any, Any, Any]:
+def _scores(job: Job | None) -> tuple[Any, Any, Any, Any]:
     if job is None or job.state != "done":
-        return {"empty": _nothing_yet(job)}, None, ""
+        return "", {"empty": _nothing_yet(job)}, None, ""
     result = job.result or {}
     scores, left_out = result.get("scores", []), result.get("unmeasured", [])
     rows, colours = measured(scores, left_out)
     if not rows:
-        return {"empty": "This merge was not measured: no probe fits its models."}, None, ""
+        return "", {"empty": "This merge was not measured: no probe fits its models."}, None, ""
     table = score_table(rows, colours, MERGED)
     chart = json.loads(score_chart(rows, colours, MERGED).to_json())
     base = next((name for name, colour in colours.items() if colour == BASE), "")
     names = _names(scores, left_out)
     others = unmeasured_sentence([names[model] for model in left_out])
-    sentences = (verdict_sentence(rows, MERGED, base, left_out), others, luck_sentence(rows))
-    return table, chart, wording.plain_markdown(" ".join(filter(None, sentences)))
+    said = verdict_of(rows, MERGED, base, left_out)
+    notes = " ".join(filter(None, (others, said.rule, reading_sentence(rows))))
+    return wording.plain_markdown(said.sentence), table, chart, wording.plain_markdown(notes)
 
 
 def _nothing_yet(job: Job | None) -> str:
@@ -156,9 +158,10 @@ def build(page: Page, workspace: Workspace) -> Results:
     with gr.Row(elem_classes=["tb-head"]):
         gr.Markdown("## Measured", elem_classes=["tb-title"])
         whose = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-whose")
+    verdict = gr.Markdown("", elem_classes=["tb-verdict"], elem_id="tb-verdict")
     table = ScoreTable(elem_id="tb-scores")
     chart = Figure(elem_id="tb-chart")
-    luck = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-luck")
+    notes = gr.Markdown("", elem_classes=["tb-quiet"], elem_id="tb-notes")
     settings = gr.Button(
         "Bring back this run's settings",
         size="sm",
@@ -172,4 +175,4 @@ def build(page: Page, workspace: Workspace) -> Results:
         [page.run, page.owner],
         what=OTHER_RECIPE,
     )
-    return Results(table, chart, luck, whose, settings)
+    return Results(verdict, table, chart, notes, whose, settings)

@@ -1,13 +1,13 @@
-"""What a merge's probes say: the table, and what cannot be told from luck."""
+"""What a merge's probes say: the table, and the words about it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from merge_core.preflight.licences import listed
+from merge_core.probe.verdict import Measured, Verdict, mean_of, verdict
 
 BITS = "bits per byte"
 ACCURACY = "accuracy"
@@ -97,39 +97,24 @@ def _mean(scores: Sequence[Score | None]) -> dict[str, str]:
     known = [s for s in scores if s is not None]
     if len(known) < len(scores):
         return {"score": "–", "interval": ""}
-    mean = sum(s.score for s in known) / len(known)
-    half = math.sqrt(sum(((s.high - s.low) / 2) ** 2 for s in known)) / len(known)
-    low, high = max(0.0, mean - half), min(1.0, mean + half)
-    return {"score": f"{100 * mean:.1f}", "interval": f"{100 * low:.0f}–{100 * high:.0f}"}
+    mean = mean_of([(s.score, s.low, s.high) for s in known])
+    low, high = max(0.0, mean.value - mean.half), min(1.0, mean.value + mean.half)
+    return {"score": f"{100 * mean.value:.1f}", "interval": f"{100 * low:.0f}–{100 * high:.0f}"}
 
 
-def verdict_sentence(scores: Sequence[Score], merge: str, base: str, unmeasured: Sequence[str] = ()) -> str:
-    """How the merge's mean accuracy stands against the base's and the best fine-tune's; empty where it has none.
+def verdict_of(scores: Sequence[Score], merge: str, base: str, unmeasured: Sequence[str] = ()) -> Verdict:
+    """How the merge's mean accuracy stands against the base's and the best fine-tune's.
 
     Args:
         merge, base: the names that these go by; every other model is a fine-tune.
         unmeasured: the names of models that have no scores, among which a better one may be.
     """
-    found = {(s.model, s.probe): s.score for s in scores if s.metric == ACCURACY}
-    probes = sorted(probe for model, probe in found if model == merge)
-    models = list(dict.fromkeys(s.model for s in scores))
-    means = {
-        model: sum(found[model, probe] for probe in probes) / len(probes)
-        for model in models
-        if probes and all((model, probe) in found for probe in probes)
-    }
-    if merge not in means:
-        return ""
-    tuned = [model for model in means if model not in (merge, base)]
-    best = max(tuned, key=lambda model: means[model], default=None)
-    against = [(name, means[model]) for name, model in (("the base", base),) if model in means]
-    which = "the best fine-tune measured" if unmeasured else "the best fine-tune"
-    against += [(f"{which}, {best}", means[best])] if best is not None else []
-    if not against:
-        return ""
-    parts = [_stands(100 * (means[merge] - mean), name) for name, mean in against]
-    average = "On average the merge" if len(probes) > 1 else "The merge"
-    return f"{average} is {' and '.join(parts)}."
+    found: dict[str, dict[str, Measured]] = {}
+    for s in scores:
+        if s.metric == ACCURACY:
+            found.setdefault(s.model, {})[s.probe] = (s.score, s.low, s.high)
+    ours, before = found.pop(merge, {}), found.pop(base, {})
+    return verdict(ours, before, found, unmeasured=bool(unmeasured))
 
 
 def unmeasured_sentence(names: Sequence[str]) -> str:
@@ -140,28 +125,9 @@ def unmeasured_sentence(names: Sequence[str]) -> str:
     return f"{listed(names)} {were} not measured: {their} weights stayed on the Hub."
 
 
-def _stands(points: float, name: str) -> str:
-    if abs(points) < 0.05:
-        return f"level with {name}"
-    return f"{abs(points):.1f} points {'above' if points > 0 else 'below'} {name}"
-
-
-def luck_sentence(scores: Sequence[Score]) -> str:
-    """What difference these probes cannot tell from luck, in words; empty without scores.
-
-    A paired difference is found 4 times in 5, where one item in ten differs between two models, from
-    2.8 · sqrt(0.1 / n) upward (the normal approximation to McNemar's test, two-sided at 5 %).
-    """
-    shares = [s for s in scores if s.metric != BITS]
-    said = []
-    if shares:
-        fewest, most = min(s.n for s in shares), max(s.n for s in shares)
-        points = 100 * 2.8 * math.sqrt(0.1 / fewest)
-        items = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        said.append(
-            f"With {items} items per probe, a difference between two models of less than about "
-            f"{points:.0f} points cannot be told from luck, even if the two differ in only one item of ten."
-        )
-    if len(shares) < len(scores):
-        said.append("Of bits per byte, less is better.")
-    return " ".join([*said, "Bars are 95 % intervals."]) if said else ""
+def reading_sentence(scores: Sequence[Score]) -> str:
+    """How to read table and chart; empty without scores."""
+    if not scores:
+        return ""
+    bits = "Of bits per byte, less is better. " if any(s.metric == BITS for s in scores) else ""
+    return bits + "Bars are 95 % intervals."

@@ -16,12 +16,14 @@ from merge_core.interference.report import InterferenceReport
 from merge_core.interference.summary import Counts, recipe_density, summarise
 from merge_core.plan import MergePlan
 from merge_core.preflight.stated import Licence
+from merge_core.probe.verdict import Measured, mean_of, verdict
 from merge_core.recipe import Recipe, write_recipe
 from merge_core.recipe.published import PublishedModel
 from merge_core.recipe.writer import OUR_OWN
 
 Score = Mapping[str, Any]
 
+ACCURACY = "accuracy"
 RECIPE_FILE = "mergekit_config.yml"  # the engine writes it beside the weights
 
 
@@ -106,22 +108,32 @@ def scores_section(scores: Sequence[Score], names: Mapping[str, str]) -> str:
     probes = list(dict.fromkeys((str(s["probe"]), str(s["metric"])) for s in scores))
     found = {(s["role"], s["model"], str(s["probe"]), str(s["metric"])): s for s in scores}
     head = [f"{code(p)}, {_words(m)} (n = {_items(scores, p)})" for p, m in probes]
-    rows = [
-        (
-            "**this merge**" if role == "merge" else names.get(model, code(model)),
-            *(_cell(found.get((role, model, *probe))) for probe in probes),
-        )
-        for role, model in dict.fromkeys((s["role"], s["model"]) for s in scores)
-    ]
-    lower = [code(p) for p, m in probes if _is_bits(m)]
-    better = f" Lower is better for {listed(lower)}." if lower else ""
+    averaged = [probe for probe in probes if probe[1] == ACCURACY]
+    head += ["mean accuracy"] * (len(averaged) > 1)
+    models = list(dict.fromkeys((s["role"], s["model"]) for s in scores))
+    rows = []
+    for role, model in models:
+        cells = [_cell(found.get((role, model, *probe))) for probe in probes]
+        if len(averaged) > 1:
+            cells.append(_mean([found.get((role, model, *probe)) for probe in averaged]))
+        rows.append(("**this merge**" if role == "merge" else names.get(model, code(model)), *cells))
+    accuracies: dict[str, dict[str, dict[str, Measured]]] = {"base": {}, "parent": {}, "merge": {}}
+    for (role, model, probe, metric), s in found.items():
+        if metric == ACCURACY:
+            known = accuracies[role].setdefault(names.get(model, code(model)), {})
+            known[probe] = (s["score"], s["low"], s["high"])
+    ours, base = (next(iter(accuracies[role].values()), {}) for role in ("merge", "base"))
     left_out = [shown for model, shown in names.items() if all(s["model"] != model for s in scores)]
-    were = "were" if len(left_out) > 1 else "was"
-    missing = f" {listed(left_out)} {were} not measured." if left_out else ""
-    return (
-        f"## Measured\n\n{table(('', *head), rows)}\n\nBrackets are 95 % intervals over the n items. "
-        f"Where they overlap, a difference may be luck.{better}{missing}"
-    )
+    said = verdict(ours, base, accuracies["parent"], unmeasured=bool(left_out))
+    lower = [code(p) for p, m in probes if _is_bits(m)]
+    notes = [
+        said.rule,
+        "Brackets are 95 % intervals over the n items.",
+        f"Lower is better for {listed(lower)}." if lower else "",
+        f"{listed(left_out)} {'were' if len(left_out) > 1 else 'was'} not measured." if left_out else "",
+    ]
+    parts = ("## Measured", said.sentence, table(("", *head), rows), " ".join(filter(None, notes)))
+    return "\n\n".join(filter(None, parts))
 
 
 def limits_section(plan: MergePlan, template: PublishedModel, scores: Sequence[Score]) -> str:
@@ -198,3 +210,13 @@ def _cell(score: Score | None) -> str:
     if _is_bits(str(score["metric"])):
         return f"{score['score']:.3f} ({score['low']:.3f}–{score['high']:.3f})"
     return f"{100 * score['score']:.1f} % ({100 * score['low']:.1f}–{100 * score['high']:.1f})"
+
+
+def _mean(scores: Sequence[Score | None]) -> str:
+    """The mean accuracy with its interval, where every probe has one."""
+    known = [(s["score"], s["low"], s["high"]) for s in scores if s is not None]
+    if len(known) < len(scores):
+        return "–"
+    mean = mean_of(known)
+    low, high = max(0.0, mean.value - mean.half), min(1.0, mean.value + mean.half)
+    return f"{100 * mean.value:.1f} % ({100 * low:.1f}–{100 * high:.1f})"

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from components.runs.results import measured
+from components.runs.results import measured, shown
 from components.runs.score_chart import score_chart
-from components.runs.scores import luck_sentence, score_table, verdict_sentence
+from components.runs.scores import reading_sentence, score_table, verdict_of
+from merge_core.jobs import Job
 
 COLOURS = {"base": "--tb-base", "shoes": "--tb-m0", "merge": "--tb-accent"}
 
@@ -91,42 +92,49 @@ def test_two_metrics_of_one_probe_are_two_columns_and_one_task():
 
 def test_without_scores_there_is_no_table_and_no_sentence():
     assert score_table([], COLOURS, "merge") is None
-    assert luck_sentence([]) == ""
+    assert reading_sentence([]) == ""
 
 
-def test_the_sentence_speaks_of_the_smallest_probe():
-    assert "100 to 120 items" in luck_sentence(SCORES)
-    assert "about 9 points" in luck_sentence(SCORES)
-    assert "100 to 120 items" in luck_sentence([*SCORES, *PROSE])
-
-
-def test_the_verdict_names_what_the_merge_stands_against():
+def test_the_verdict_says_the_means_that_the_table_shows():
     scores = [*SCORES, Score("merge", "digits", 0.85, 0.8, 0.9, n=100)]
-    said = (
-        "On average the merge is 0.8 points above the base and 17.0 points above the best fine-tune, shoes."
-    )
-    assert verdict_sentence(scores, "merge", "base") == said
-    level = [s for s in SCORES if s.probe == "shoes" and s.model != "merge"] + [
-        Score("merge", "shoes", 0.71, 0, 1)
-    ]
-    said = "The merge is level with the base and 9.0 points below the best fine-tune, shoes."
-    assert verdict_sentence(level, "merge", "base") == said
+    said = verdict_of(scores, "merge", "base").sentence
+    means = {row["name"]: row["cells"][2]["score"] for row in score_table(scores, COLOURS, "merge")["rows"]}
+    assert f"0.8 points above the base ({means['merge']} against {means['base']})" in said
+    assert f"the best fine-tune, shoes, by 17.0 points ({means['merge']} against {means['shoes']})" in said
 
 
 def test_only_what_the_merge_was_measured_on_counts_in_the_verdict():
-    said = "The merge is 8.0 points above the base and 1.0 points below the best fine-tune, shoes."
-    assert verdict_sentence(SCORES, "merge", "base") == said
+    said = verdict_of(SCORES, "merge", "base").sentence
+    assert said.startswith("The merge is 8.0 points above the base (79.0 against 71.0) and 1.0 points below")
 
 
 def test_without_accuracies_there_is_no_verdict():
-    assert verdict_sentence(PROSE, "merge", "base") == ""
-    assert verdict_sentence([], "merge", "base") == ""
+    assert verdict_of(PROSE, "merge", "base").sentence == ""
+    assert verdict_of([], "merge", "base").sentence == ""
 
 
-def test_the_sentence_says_points_of_accuracies_only():
-    assert luck_sentence(PROSE) == "Of bits per byte, less is better. Bars are 95 % intervals."
-    assert "less is better" not in luck_sentence(SCORES)
-    assert "less is better" in luck_sentence([*SCORES, *PROSE])
+def test_of_bits_per_byte_alone_it_is_said_that_less_is_better():
+    assert reading_sentence(PROSE) == "Of bits per byte, less is better. Bars are 95 % intervals."
+    assert "less is better" not in reading_sentence(SCORES)
+    assert "less is better" in reading_sentence([*SCORES, *PROSE])
+
+
+def test_the_verdict_stands_first_and_its_rule_among_the_notes(tmp_path):
+    shares = {"base": 0.6, "parent": 0.7, "merge": 0.75}
+    scores = [
+        {"role": role, "model": f"acme/{role}", "probe": probe, "metric": "accuracy", "n": 100,
+         "score": share, "low": share - 0.09, "high": share + 0.09}
+        for role, share in shares.items() for probe in ("shoes", "digits")
+    ]  # fmt: skip
+    job = Job(id="1", owner="me", kind="merge", recipe="", state="done", result={"scores": scores})
+    verdict, _, _, notes, *_ = shown(job)
+    assert verdict.startswith(
+        "On average the merge is clearly above the base by 15.0 points (75.0 against 60.0)"
+    )
+    assert verdict.endswith(
+        "the best fine-tune, parent (75.0 against 70.0), which is too little to tell from luck."
+    )
+    assert "± 9.0 points against the base" in notes
 
 
 def test_chart_draws_every_score_at_its_percentage_with_its_interval():

@@ -196,6 +196,23 @@ def test_scores_stand_beside_base_and_parents_with_interval_and_n(plan: MergePla
     assert "| **this merge** | 70.0 % (65.0–75.0) |" in card
 
 
+def test_card_opens_its_scores_with_the_verdict_and_its_rule_is_the_pages(plan: MergePlan) -> None:
+    base, names = str(plan.recipe.base), plan.names
+    models = [("base", base, 0.5), *(("parent", n, 0.68) for n in names), ("merge", "merge", 0.7)]
+    card = model_card(
+        plan, scores=[score(*model, probe) for model in models for probe in ("digits", "words")]
+    )
+    measured = card.split("## Measured\n\n")[1].split("\n## ")[0]
+    assert measured.startswith(
+        "On average the merge is clearly above the base by 20.0 points (70.0 against 50.0) and 2.0 points above the "
+        "best fine-tune, `code` (70.0 against 68.0), which is too little to tell from luck.\n\n|"
+    )
+    assert "| mean accuracy |" in measured
+    assert "70.0 % (66.5–73.5) |" in measured
+    assert "here ± 5.0 points against the base and ± 5.0 points against the best fine-tune;" in measured
+    assert "overlap" not in measured
+
+
 def test_two_metrics_of_one_probe_have_a_column_each(plan: MergePlan) -> None:
     scores = [score("merge", "merge", 0.4, "quiz"), score("merge", "merge", 0.6, "quiz", "accuracy per byte")]
     card = model_card(plan, scores=scores)

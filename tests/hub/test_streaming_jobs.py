@@ -169,9 +169,9 @@ def test_merge_is_measured_and_its_parents_are_not_which_page_and_card_say(
 ) -> None:
     job = run(hub, workspace, Visitor(client, ""), merge_of("code", "math"), **moods)
     assert measured_of(job) == ["merge"]
-    said = shown(job)[2]
+    verdict, _, _, said, *_ = shown(job)
     assert "base, code and math were not measured: their weights stayed on the Hub." in said
-    assert "than the base" not in said
+    assert verdict == ""
     card = (workspace.store.root / str((job.result or {})["model"]) / "README.md").read_text()
     assert "were not measured." in card.split("## Measured")[1].split("##")[0]
 
@@ -190,9 +190,9 @@ def test_parent_that_is_on_this_machine_is_measured_although_the_others_stream(
     assert "measures the merge and 1 of its 3 models on 1 probe set: the others stay on the Hub" in beneath
     job = run(hub, workspace, Visitor(client, ""), draft.recipe, **moods)
     assert measured_of(job) == ["acme/code", "merge"]
-    said = shown(job)[2]
+    verdict, _, _, said, *_ = shown(job)
     assert "base and math were not measured: their weights stayed on the Hub." in said
-    assert "the best fine-tune measured, code" in said
+    assert "the best fine-tune measured, code" in verdict
 
 
 def test_what_was_measured_of_a_parent_before_is_shown_although_it_streams(
@@ -205,7 +205,7 @@ def test_what_was_measured_of_a_parent_before_is_shown_although_it_streams(
     assert measured_of(again) == ["acme/base", "acme/code", "merge"]
     assert (again.result or {})["scores"][:2] == (whole.result or {})["scores"][:2]
     assert not list((tmp_path / "cache").rglob("model.safetensors"))
-    assert "math was not measured: its weights stayed on the Hub." in shown(again)[2]
+    assert "math was not measured: its weights stayed on the Hub." in shown(again)[3]
 
 
 @pytest.mark.usefixtures("small_disk")
