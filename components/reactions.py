@@ -68,7 +68,7 @@ class Reactions:
     def wire(self, demo: gr.Blocks) -> None:
         """Connect the handlers to the page's events."""
         page, parts = self.page, self.parts
-        chosen, fitted = parts.measuring.chosen, parts.measuring.fitted
+        chosen, fitted, misfit = parts.measuring.chosen, parts.measuring.fitted, parts.measuring.misfit
         go_shown = [parts.start, parts.beneath, parts.licences, parts.terms]
         draft_shown = [
             parts.mark,
@@ -88,7 +88,12 @@ class Reactions:
             **CHANGE,
         )
         for event in (opened.then, page.draft.change):
-            event(self.show_draft, [page.draft, page.run, page.owner, chosen, fitted], draft_shown, **QUICK)
+            event(
+                self.show_draft,
+                [page.draft, page.run, page.owner, chosen, fitted, misfit],
+                draft_shown,
+                **QUICK,
+            )
             event(self.ask_map, [page.draft, page.owner, parts.asked], map_shown, **QUICK)
         parts.map.sample(self.sample_for_map, [page.draft, page.owner, parts.asked], map_shown, **CHANGE)
         parts.map.elections(
@@ -105,7 +110,7 @@ class Reactions:
         asking = [page.owner, parts.asked, parts.closer]
         parts.cell.blocks(self.ask_blocks, asking, [*closer_shown, parts.moving], **CHANGE)
         parts.moving.tick(self.show_runs, [page.owner, page.run, parts.seen], runs_shown, **QUICK)
-        chosen.change(self.show_go, [page.draft, page.owner, chosen], go_shown, **QUICK)
+        chosen.change(self.show_go, [page.draft, page.owner, chosen, misfit], go_shown, **QUICK)
         started = [page.run, page.notice, parts.moving]
         begun = parts.start.click(self.start, [page.draft, page.owner, chosen], started, **CHANGE)
         begun.then(None, js=SHOW_RUNS)
@@ -135,29 +140,41 @@ class Reactions:
     # The draft ----------------------------------------------------------------------------------------------------
 
     def show_draft(
-        self, draft: Draft, run: str, owner: str, chosen: list[str], fitted: str, request: gr.Request
+        self,
+        draft: Draft,
+        run: str,
+        owner: str,
+        chosen: list[str],
+        fitted: str,
+        misfit: str,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
         """(mark, models, editor, link, start button, line beneath it, licences, what to measure) for a draft."""
+        owner = runs.known_owner(owner)
         hub = visitor(self.workspace, request).hub
         found = self.workspace.open(draft.recipe, hub)
-        *measured, ticked = measuring.shown(self.workspace, runs.known_owner(owner), draft, chosen, fitted)
-        go = self._go(draft, found, owner, ticked, hub)
+        before = measuring.Ticked(chosen, fitted, misfit)
+        ticked = measuring.look_over(self.workspace, owner, draft, found, before)
+        measured = measuring.shown(self.workspace, owner, draft, ticked)
+        go = self._go(draft, found, owner, ticked.chosen, ticked.misfit, hub)
         where = whereabouts(draft.recipe, self.workspace)
         rows = model_rows(draft.recipe, found)
         return where, rows, draft.text, self.query(draft, run), *go, *measured
 
-    def show_go(self, draft: Draft, owner: str, chosen: list[str], request: gr.Request) -> tuple[Any, ...]:
+    def show_go(
+        self, draft: Draft, owner: str, chosen: list[str], misfit: str, request: gr.Request
+    ) -> tuple[Any, ...]:
         """(start button, line beneath it, licences) once other probe sets are chosen."""
         hub = visitor(self.workspace, request).hub
         found = self.workspace.open(draft.recipe, hub)
-        return self._go(draft, found, runs.known_owner(owner), chosen, hub)
+        return self._go(draft, found, runs.known_owner(owner), chosen, misfit, hub)
 
     def _go(
-        self, draft: Draft, found: Found, owner: str, chosen: list[str], hub: HubClient
+        self, draft: Draft, found: Found, owner: str, chosen: list[str], misfit: str, hub: HubClient
     ) -> tuple[Any, ...]:
         probes = len(probe_sets.chosen_paths(self.workspace, owner, chosen))
         runs_folder = self.workspace.store.root / "runs"
-        ready, words, beneath, terms = readiness(draft, found, probes, hub, runs_folder)
+        ready, words, beneath, terms = readiness(draft, found, probes, misfit, hub, runs_folder)
         return gr.Button(words, interactive=ready), beneath, gr.Accordion(visible=bool(terms)), terms
 
     def query(self, draft: Draft, run: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from components import wording
 from components.choice import Choice
+from components.models.model_rows import Found
 from components.models.names import distinct_names
 from components.page import CHANGE, Page, complaint
 from components.runs import probe_sets
@@ -17,8 +19,10 @@ from components.runs.runs import known_owner
 from components.tuning.editing import Draft
 from components.visitor import Visitor
 from components.workspace import Workspace
+from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
 from merge_core.jobs import Job
+from merge_core.preflight import template_ref
 from merge_core.prepare.opening import open_checkpoint
 from merge_core.recipe import build_recipe
 
@@ -33,31 +37,56 @@ class Measuring:
         chosen: keys of the probe sets to use.
         models: the models of the draft, to measure one of them.
         alone: measures it.
-        fitted: the models for which `chosen` was last set by itself; a visitor's own choice stands until they change.
+        fitted: the model that the merge takes after for which `chosen` was last looked over; a visitor's own choice
+            stands as long as that can answer it.
+        misfit: why sets that were chosen are not any more, as Markdown; "" where none is.
     """
 
     chosen: gr.CheckboxGroup
     models: Choice
     alone: gr.Button
     fitted: gr.State
+    misfit: gr.Markdown
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `shown`."""
-        return [self.chosen, self.models, self.fitted]
+        return [self.chosen, self.models, self.fitted, self.misfit]
 
 
-def shown(
-    workspace: Workspace, owner: str, draft: Draft, chosen: Sequence[str], fitted: str
-) -> tuple[Any, ...]:
-    """Updates for `Measuring.outputs`, and the keys that are chosen now."""
+@dataclass(frozen=True)
+class Ticked:
+    """Which probe sets are chosen; its fields as in `Measuring`."""
+
+    chosen: list[str]
+    fitted: str
+    misfit: str
+
+
+def look_over(workspace: Workspace, owner: str, draft: Draft, found: Found, before: Ticked) -> Ticked:
+    """What stays chosen for a draft. Sets are looked at anew only where the merge takes after another model.
+
+    Args:
+        found: what `Workspace.open` found.
+    """
+    recipe = draft.recipe
+    template = found.get(ref := template_ref(recipe)) if recipe.models else None
+    if not isinstance(template, Checkpoint) or str(ref) == before.fitted:
+        if before.fitted:
+            return before
+        return Ticked(probe_sets.fitting(workspace, owner, recipe), "", "")
+    kept, why = probe_sets.still_fitting(workspace, owner, before.chosen if before.fitted else [], template)
+    misfit = wording.plain_markdown(wording.without_commits(why))
+    return Ticked(kept or probe_sets.fitting(workspace, owner, recipe), str(ref), misfit)
+
+
+def shown(workspace: Workspace, owner: str, draft: Draft, ticked: Ticked) -> tuple[Any, ...]:
+    """Updates for `Measuring.outputs`."""
     choices = [(each.words, each.key) for each in probe_sets.offered(workspace, owner)]
     models = [(name, str(ref)) for ref, name in distinct_names(draft.recipe.refs()).items()]
-    names = "\n".join(name for _, name in models)
-    if names != fitted:
-        chosen = probe_sets.fitting(workspace, owner, draft.recipe)
     listed = gr.update(choices=models, words=BY_ITSELF, value=models[0][1] if models else None)
-    return gr.CheckboxGroup(choices=choices, value=list(chosen)), listed, names, list(chosen)
+    chosen = gr.CheckboxGroup(choices=choices, value=ticked.chosen)
+    return chosen, listed, ticked.fitted, gr.Markdown(ticked.misfit, visible=bool(ticked.misfit))
 
 
 def measure(
@@ -87,6 +116,7 @@ def build(page: Page, workspace: Workspace) -> Measuring:
         chosen = gr.CheckboxGroup(
             [], label="Probe sets", elem_id="tb-probes", elem_classes=["tb-control"], interactive=True
         )
+        misfit = gr.Markdown("", visible=False, elem_id="tb-misfit", elem_classes=["tb-quiet"])
         bring = gr.UploadButton(
             "Bring a probe file (JSONL)",
             file_types=[".jsonl"],
@@ -112,4 +142,4 @@ def build(page: Page, workspace: Workspace) -> Measuring:
         return gr.CheckboxGroup(choices=choices, value=[*ticked, key]), ""
 
     bring.upload(brought, [page.owner, bring, chosen], [chosen, page.notice], **CHANGE)
-    return Measuring(chosen, models, alone, fitted)
+    return Measuring(chosen, models, alone, fitted, misfit)

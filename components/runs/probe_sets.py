@@ -12,8 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from components.workspace import DEMO, ROOT, Workspace
+from merge_core.checkpoint import Checkpoint
 from merge_core.errors import UserError
-from merge_core.probe import load_probe
+from merge_core.preflight import template_ref
+from merge_core.probe import check_probes, load_probe
 from merge_core.recipe import Recipe
 
 MOST_OF_ONE_VISITOR = 20
@@ -51,9 +53,40 @@ def offered(workspace: Workspace, owner: str) -> tuple[Offered, ...]:
 
 
 def fitting(workspace: Workspace, owner: str, recipe: Recipe) -> list[str]:
-    """Keys of the sets to choose at first: the demo's for demo models, the visitor's own for all others."""
-    demo = set(recipe.refs()) <= set(workspace.demo_models())
+    """Keys of the sets to choose at first: the demo's where a merge takes after a demo model, else the visitor's own."""
+    demo = not recipe.models or template_ref(recipe) in workspace.demo_models()
     return [each.key for each in offered(workspace, owner) if each.key.startswith("demo/") == demo]
+
+
+def still_fitting(
+    workspace: Workspace, owner: str, keys: Sequence[str], template: Checkpoint
+) -> tuple[list[str], str]:
+    """Which of the chosen sets a merge can answer, and why not the others: one sentence, "" where all stay.
+
+    Args:
+        keys: of the chosen sets.
+        template: what the merge takes after. Of one on the Hub too little is known: only the demo's sets are given up.
+    """
+    kept, reasons = [], []
+    for each in offered(workspace, owner):
+        if each.key in keys:
+            why = _misfit(each, template)
+            kept += [] if why else [each.key]
+            reasons += [why] if why else []
+    rest = len(reasons) - 1
+    more = f" Nor does it fit {rest} more." if rest > 0 else ""
+    return kept, reasons[0] + more if reasons else ""
+
+
+def _misfit(each: Offered, template: Checkpoint) -> str:
+    """Why a merge that takes after `template` cannot answer a set; "" where it can, or it will show."""
+    if template.root is None:
+        return f"{each.name} asks for the demo's models." if each.key.startswith("demo/") else ""
+    try:
+        check_probes(template.root, [load_probe(Path(each.path))])
+    except UserError as error:
+        return error.message
+    return ""
 
 
 def chosen_paths(workspace: Workspace, owner: str, keys: Sequence[str]) -> tuple[str, ...]:

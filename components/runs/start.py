@@ -30,13 +30,19 @@ MERGE_AND_MEASURE, MERGE = "Merge and measure", "Merge"
 
 
 def readiness(
-    draft: Draft, found: Mapping[ModelRef, Checkpoint | UserError], probes: int, hub: HubClient, runs: Path
+    draft: Draft,
+    found: Mapping[ModelRef, Checkpoint | UserError],
+    probes: int,
+    misfit: str,
+    hub: HubClient,
+    runs: Path,
 ) -> tuple[bool, str, str, str]:
     """(can start, the button's words, the line beneath it, what the licences ask), the last two as Markdown.
 
     Args:
         found: what `Workspace.open` found.
         probes: how many probe sets will be run on the result.
+        misfit: why sets that were chosen are not any more, as Markdown; "" where none is.
         hub: where the models were opened that are not on this machine.
         runs: the folder below which the merge will be written.
     """
@@ -56,7 +62,7 @@ def readiness(
     needs = affordable_needs(draft.recipe, opened, hub, verdict.bytes_out, runs / "run")
     facts = [*_from_hub(draft.recipe, opened, needs), f"writes {wording.size(verdict.bytes_out)}"]
     here = [c for c in opened.values() if all(part.root is not None for part in parts_of(c))]
-    facts.append(_measured(len(opened), len(here) if needs.streams else len(opened), probes))
+    facts.append(_measured(len(opened), len(here) if needs.streams else len(opened), probes, misfit))
     return True, words, " · ".join(facts), terms
 
 
@@ -82,10 +88,10 @@ def _said(problem: UserError) -> str:
     return wording.plain_markdown(wording.without_commits(str(problem)))
 
 
-def _measured(models: int, here: int, probes: int) -> str:
+def _measured(models: int, here: int, probes: int, misfit: str) -> str:
     """Args: models: that are merged. here: so many of them are or will be on this machine."""
     if not probes:
-        return "measures nothing: no probe set is chosen"
+        return f"measures nothing: {misfit or 'no probe set is chosen'}"
     on = f"on {probes} probe set{'s' if probes > 1 else ''}"
     if here == models:
         return f"measures {models + 1} models {on}"

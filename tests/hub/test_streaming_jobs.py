@@ -112,7 +112,7 @@ def test_page_says_what_will_be_read_and_that_the_merge_alone_is_measured(
     put_on(hub, tmp_path / "models")
     draft = Draft.of(recipe(density=0.3))
     found = dict(workspace.open(draft.recipe, client))
-    ready, _, beneath, _ = readiness(draft, found, 2, client, tmp_path / "home" / "runs")
+    ready, _, beneath, _ = readiness(draft, found, 2, "", client, tmp_path / "home" / "runs")
     assert ready
     assert " ".join(beneath.split()) == (
         "reads 1.9 MB from the Hub while it merges: the disk has no room to download it · writes 474 kB · "
@@ -126,7 +126,7 @@ def test_page_says_what_will_be_downloaded_where_there_is_room(
     put_on(hub, tmp_path / "models")
     draft = Draft.of(recipe(density=0.3))
     found = dict(workspace.open(draft.recipe, client))
-    beneath = readiness(draft, found, 2, client, tmp_path / "home" / "runs")[2]
+    beneath = readiness(draft, found, 2, "", client, tmp_path / "home" / "runs")[2]
     assert " ".join(beneath.split()) == "downloads 1.9 MB · writes 474 kB · measures 5 models on 2 probe sets"
 
 
@@ -186,7 +186,9 @@ def test_parent_that_is_on_this_machine_is_measured_although_the_others_stream(
     client.download(client.checkpoint(ModelRef.parse("acme/code")))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 0, SPARE + 100_000))
     draft = Draft.of(merge_of("code", "math"))
-    beneath = readiness(draft, dict(workspace.open(draft.recipe, client)), 1, client, workspace.store.root)[2]
+    beneath = readiness(
+        draft, dict(workspace.open(draft.recipe, client)), 1, "", client, workspace.store.root
+    )[2]
     assert "measures the merge and 1 of its 3 models on 1 probe set: the others stay on the Hub" in beneath
     job = run(hub, workspace, Visitor(client, ""), draft.recipe, **moods)
     assert measured_of(job) == ["acme/code", "merge"]
