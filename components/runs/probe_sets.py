@@ -53,7 +53,7 @@ def offered(workspace: Workspace, owner: str) -> tuple[Offered, ...]:
 
 
 def fitting(workspace: Workspace, owner: str, recipe: Recipe) -> list[str]:
-    """Keys of the sets to choose at first: the demo's where a merge takes after a demo model, else the visitor's own."""
+    """Keys of the sets to choose at first: the demo's where a merge takes after a demo model, else one's own."""
     demo = not recipe.models or template_ref(recipe) in workspace.demo_models()
     return [each.key for each in offered(workspace, owner) if each.key.startswith("demo/") == demo]
 
