@@ -88,6 +88,13 @@ const settingFacts = ({ map, share, own }) => [
   ...(map.sampled ? [`sampled: ${finely(map.sampled.read / map.sampled.of)} of the weights read, ranges hold the true value 95 times in 100`] : []),
 ];
 
+// The same of one of two settings, which may differ by their method too.
+function comparedFacts(setting) {
+  const [first, ...rest] = settingFacts(setting);
+  const method = props.methods[setting.tuning] ?? setting.tuning;
+  return [method ? `${method} · ${first}` : first, ...rest];
+}
+
 function makeCompare(root) {
   const bar = root.querySelector(".tb-map-compare");
   const part = (name) => bar.querySelector(`.tb-compare-${name}`);
@@ -105,9 +112,9 @@ function makeCompare(root) {
   part("close").addEventListener("click", () => shared.change({ kept: null, view: "b" }));
 
   function keep() {
-    const { map, share, own } = state;
+    const { map, share, own, tuning } = state;
     const view = state.kept ? state.view : narrow() ? "difference" : "side";
-    shared.change({ kept: { map, share, own }, view });
+    shared.change({ kept: { map, share, own, tuning }, view });
   }
 
   function show() {
@@ -116,7 +123,7 @@ function makeCompare(root) {
     root.querySelector(".tb-map-begin").hidden = kept !== null;
     if (bar.hidden) return;
     showView();
-    const [a, b] = [settingFacts(kept), settingFacts(state)];
+    const [a, b] = [comparedFacts(kept), comparedFacts(state)];
     const told = (mine, others) => mine.filter((fact, place) => place === 0 || !others.includes(fact)).join(" · ");
     part("a").textContent = told(a, b);
     part("b").textContent = told(b, a);

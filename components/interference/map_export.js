@@ -72,8 +72,8 @@ function makeExports(root, table, spoken, compare) {
   // What decides the picture, by the name it has on the page.
   function settings() {
     const { kept, view } = state;
-    const said = (what) => settingFacts(what).join(" · ");
-    if (!kept) return [["", titled(said(state))]];
+    if (!kept) return [["", titled(settingFacts(state).join(" · "))]];
+    const said = (what) => comparedFacts(what).join(" · ");
     return [["A", said(kept)], ["B", said(state)]].filter(([name]) => view.length > 1 || name.toLowerCase() === view);
   }
 

@@ -264,7 +264,7 @@ def test_csv_of_a_comparison_holds_both_settings_and_their_difference(
 ) -> None:
     map_on.get_by_role("button", name="Compare", exact=True).click()
     slide(map_on, 50)
-    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^density 50"))
+    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^TIES · density 50"))
     rows = saved_rows(map_on)
     for letter, percent in (("A", 20), ("B", 50)):
         assert sum(int(row[f"{letter} conflicted"]) for row in rows) == sums(list(report.tensors), percent)[2]
@@ -342,10 +342,10 @@ def test_svg_of_a_sample_hatches_what_the_screen_hatches_and_says_that_it_is_one
 def test_svg_of_a_comparison_shows_both_beside_each_other_or_their_difference(map_on: Page) -> None:
     map_on.get_by_role("button", name="Compare", exact=True).click()
     slide(map_on, 50)
-    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^density 50"))
+    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^TIES · density 50"))
     picture = saved_svg(map_on)
-    assert "A density 20 %" in words(picture)
-    assert "B density 50 %" in words(picture)
+    assert "A TIES · density 20 %" in words(picture)
+    assert "B TIES · density 50 %" in words(picture)
     assert words(picture).count("layer mean") == 2
     map_on.get_by_role("button", name="B − A", exact=True).click()
     expect(map_on.locator(".tb-map-plot")).to_have_count(1)
@@ -736,8 +736,8 @@ def test_what_is_set_now_is_compared_with_what_was_kept(map_on: Page, report: In
     map_on.get_by_role("button", name="Compare", exact=True).click()
     expect(map_on.locator(".tb-map-compare")).to_contain_text("the same so far")
     slide(map_on, 50)
-    expect(map_on.locator(".tb-compare-a")).to_have_text(re.compile(r"^density 20\s%"))
-    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^density 50\s%"))
+    expect(map_on.locator(".tb-compare-a")).to_have_text(re.compile(r"^TIES · density 20\s%"))
+    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^TIES · density 50\s%"))
     expect(map_on.locator(".tb-map-plot")).to_have_count(2)
     both = [heat(map_on, plot)[3][2] for plot in (0, 1)]
 
@@ -761,6 +761,15 @@ def test_what_is_set_now_is_compared_with_what_was_kept(map_on: Page, report: In
     map_on.get_by_role("button", name="End the comparison").click()
     map_on.wait_for_timeout(100)
     assert heat(map_on)[3][2] == pytest.approx(rate(50), abs=1e-6)
+
+
+def test_the_settings_compared_are_told_apart_by_their_method(map_on: Page) -> None:
+    map_on.get_by_role("button", name="Compare", exact=True).click()
+    expect(map_on.locator(".tb-compare-a")).to_have_text(re.compile(r"^TIES · density 20"))
+    map_on.locator("#method").get_by_role("radio", name="Linear").check()
+    expect(map_on.locator(".tb-compare-b")).to_have_text(re.compile(r"^Linear · density 20"))
+    expect(map_on.locator(".tb-compare-a")).to_have_text(re.compile(r"^TIES · density 20"))
+    expect(map_on.locator(".tb-compare-same")).to_be_hidden()
 
 
 # States -------------------------------------------------------------------------------------------------------------
