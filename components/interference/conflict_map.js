@@ -173,7 +173,16 @@ function offer(value) {
   showBudget();
 }
 
-const linked = new URLSearchParams(location.search).get("view"); // what the link that was opened shows
+// What the link that was opened shows.
+const linked = new URLSearchParams(location.search).get("view");
+let linkedPercent = Number(new URLSearchParams(location.search).get("at"));
+
+// Where the method trims, the recipe says the density; the link says it where nothing else does.
+function takeLinkedShare() {
+  if (!state.map || shared.trims()) return;
+  if (linkedPercent >= 1 && linkedPercent <= 100) shared.change({ share: linkedPercent / 100 });
+  linkedPercent = 0;
+}
 
 function take(map) {
   const before = state.map;
@@ -193,6 +202,7 @@ function take(map) {
   cursor.renew(before);
   const view = before ? null : linked;
   if (view && Object.hasOwn(FAMILIES, view) && offered(map, view)) look({ family: view });
+  takeLinkedShare();
 }
 
 // What the recipe says of single cells, by their numbers on this map.
@@ -266,11 +276,17 @@ function address() {
   else query.delete("cell");
   if (state.family === "conflict") query.delete("view");
   else query.set("view", state.family);
+  if (shared.trims()) query.delete("at");
+  else query.set("at", shared.percent());
   const search = query.toString();
   history.replaceState(history.state, "", location.pathname + (search ? `?${search}` : ""));
 }
 
+const ADDRESS_AFTER = 300; // milliseconds: browsers refuse an address that changes with every frame of a drag
+let addressing = 0;
+
 shared.listen((changed) => {
+  if (changed.has("tuning")) takeLinkedShare();
   if (changed.has("mode")) showLook();
   if (changed.has("fitted")) showRange();
   if (!state.map) return;
@@ -284,6 +300,10 @@ shared.listen((changed) => {
     editor.show();
   } else if (!anew) redraw();
   if (["cell", "picked", "family"].some((what) => changed.has(what))) address();
+  if (changed.has("share") || changed.has("tuning")) {
+    clearTimeout(addressing);
+    addressing = setTimeout(() => state.map && address(), ADDRESS_AFTER);
+  }
 });
 
 let width = 0;

@@ -86,3 +86,23 @@ def test_models_that_keep_different_shares_are_said_to_be_drawn_alike(page: Page
         r"another share of each model: tops 10\s%, shoes 50\s%\. The map keeps the same share of all"
     )
     expect(page.locator(".tb-map-note")).to_have_text(said, timeout=DRAWN_WITHIN)
+
+
+def test_the_density_of_a_map_travels_in_the_link_of_a_method_that_never_trims(
+    page: Page, app_address: str
+) -> None:
+    page.goto(app_address)
+    page.wait_for_selector(".tb-map[data-state=map] .tb-map-plot:visible", timeout=DRAWN_WITHIN)
+    page.locator("#method").get_by_role("radio", name="Task arithmetic").check()
+    expect(page.locator(".tb-map-note")).to_contain_text("Task arithmetic does not trim")
+    page.locator(".tb-scrub-line").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("PageDown")
+    expect(page).to_have_url(re.compile(r"\bat=90\b"))
+    expect(page).to_have_url(re.compile("recipe="))
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector(".tb-map[data-state=map] .tb-map-plot:visible", timeout=DRAWN_WITHIN)
+    expect(other.locator(".tb-scrub-line")).to_have_attribute("aria-valuenow", "90")
+    page.locator("#method").get_by_role("radio", name="TIES", exact=True).check()
+    expect(page).not_to_have_url(re.compile(r"\bat="))
