@@ -133,7 +133,10 @@ class Reactions:
             draft = Draft.of(parse(text or self.opening, self.workspace))
         except UserError as error:
             return owner, gr.skip(), "", 1, complaint(error), gr.Timer(active=True)
-        job = self.workspace.store.get(run, owner) if run else None
+        store = self.workspace.store
+        job = (
+            store.get(run, owner) if run else runs.newest_merge(store, owner, draft.recipe if text else None)
+        )
         lost = complaint(_gone()) if run and job is None else ""
         return owner, draft, job.id if job else "", 1, lost, gr.Timer(active=True)
 

@@ -12,7 +12,9 @@ from components.event_fields import Refused
 from components.runs.run_rows import run_row
 from components.scripts import script
 from components.workspace import Workspace
+from merge_core.errors import UserError
 from merge_core.jobs import Job, JobStore
+from merge_core.recipe import Recipe, read_recipe
 
 SHORTEST_OWNER = 24  # characters; a name this long that we made cannot be guessed
 
@@ -52,6 +54,21 @@ def known_owner(owner: Any) -> str:
 def runs_of(store: JobStore, owner: str) -> tuple[Job, ...]:
     """The visitor's merges and measurements, newest first."""
     return tuple(job for job in store.list(owner) if job.kind in ("merge", "probe"))
+
+
+def newest_merge(store: JobStore, owner: str, recipe: Recipe | None) -> Job | None:
+    """The visitor's newest finished merge, of that recipe where one is given."""
+    for job in runs_of(store, owner):
+        if job.kind == "merge" and job.state == "done" and (recipe is None or _is_of(job, recipe)):
+            return job
+    return None
+
+
+def _is_of(job: Job, recipe: Recipe) -> bool:
+    try:
+        return read_recipe(job.recipe) == recipe
+    except UserError:  # written by an earlier version that knew other keys
+        return False
 
 
 def tray(store: JobStore, owner: str, jobs: Sequence[Job], selected: str) -> dict[str, Any]:

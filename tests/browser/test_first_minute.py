@@ -52,6 +52,12 @@ def test_finished_run_is_there_again_after_a_reload_and_its_files_can_be_had(ope
     assert download.value.suggested_filename.endswith(".zip")
 
 
+def test_newest_finished_run_is_shown_in_another_tab(opened: Page) -> None:
+    expect(opened.locator("#tb-scores tbody tr")).to_have_count(6)
+    expect(opened.locator("#tb-files .tb-zip")).to_be_visible()
+    expect(opened.locator(".tb-run[data-selected=true]")).to_have_count(1)
+
+
 def test_model_card_is_read_edited_and_kept(opened: Page) -> None:
     opened.locator(".tb-run-pick").first.click()
     opened.click("#tb-card-open")
