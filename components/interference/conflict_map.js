@@ -92,8 +92,9 @@ function showLook() {
   showBase();
   select.value = state.family;
   part("meaning").textContent = FAMILIES[state.family].about;
-  const { base, models, curve } = MEASURES[state.mode];
+  const { base, models, curve, still } = MEASURES[state.mode];
   part("basis").hidden = base === undefined;
+  root.querySelector(".tb-scrub").hidden = Boolean(still);
   part("ranges").hidden = Boolean(models);
   root.dataset.chance = base !== undefined || state.mode === "touched";
   root.dataset.models = Boolean(models);

@@ -66,10 +66,11 @@ function explain() {
 
 function drawCurve() {
   const { map, cell, mode } = state;
-  const width = place.clientWidth;
-  if (!map || cell < 0 || !width) return;
+  const { rate, base, family, label, curve: name, still } = MEASURES[mode];
+  place.parentElement.hidden = Boolean(still);
+  if (!map || cell < 0 || !open.clientWidth) return;
   models.draw(map, cell);
-  const { rate, base, family, label, curve: name } = MEASURES[mode];
+  if (still) return;
   const said = base ? `Conflict of ${BASES[base][1]}` : family === "touched" ? "Touched weights" : name ? titled(name) : label;
   const everyone = { density: new Map() }; // its curve over all densities, whatever its own is
   const looks = map.density.map((share) => lookAt(map, "cell", cell, share, everyone));
@@ -79,7 +80,7 @@ function drawCurve() {
   curve.draw(
     looks.map(({ counts }) => rate(counts)),
     looks.map(({ chance }) => rate(chance)),
-    { width, height: 176 },
+    { width: place.clientWidth, height: 176 },
     map.off && looks.map(({ counts }) => shareRange(counts, MEASURES[mode].part, MEASURES[mode].whole)),
   );
 }
@@ -93,7 +94,7 @@ function tensorRate(map, rates, series, { low, part }) {
 
 function fill(place, rate, range) {
   place.textContent = percent(rate, 1);
-  if (range) place.append(node("small", "", rangeText(range, 1).trim()));
+  if (range) place.append(node("small", "", rangeText(range).trim()));
 }
 
 function follow() {

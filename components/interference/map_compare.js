@@ -18,7 +18,7 @@ function onto(map, kept, values) {
   const take = (series, places) => places.map((place) => series[place] ?? null);
   return {
     cells: take(values.cells, cellAt), rows: take(values.rows, rowAt), solid: take(values.solid, cellAt).map(Boolean),
-    ranges: take(values.ranges, cellAt), rowRanges: take(values.rowRanges, rowAt),
+    ranges: take(values.ranges, cellAt), rowRanges: take(values.rowRanges, rowAt), chance: values.chance,
   };
 }
 
@@ -68,7 +68,7 @@ function comparedSentence(state, values = looked({ ...state, view: "difference" 
   const { rate, unit, part, whole, family } = MEASURES[mode];
   const looks = [lookAt(kept.map, "all", 0, kept.share, kept.own), lookAt(map, "all", 0, share, own)];
   const [a, b] = looks.map(({ counts }) => rate(counts));
-  const [rangeA, rangeB] = looks.map(({ counts }) => (part ? rangeText(shareRange(counts, part, whole), 1) : ""));
+  const [rangeA, rangeB] = looks.map(({ counts }) => (part ? rangeText(shareRange(counts, part, whole)) : ""));
   if (a === null || b === null) return [["There is nothing to compare: in one of the two no weights meet."]];
   const known = values.rows.map((value, row) => ({ value, row })).filter(({ value }) => value !== null);
   const most = known.sort((one, other) => Math.abs(other.value) - Math.abs(one.value))[0];

@@ -95,11 +95,11 @@ function makeCurve(svg) {
     parts.dot.setAttribute("cy", y);
     parts.kept.setAttribute("d", `M${at.left} ${at.y(0)}H${x}`);
     // Curves rise: there is room to the upper left, and near the left end, where that is outside, to the upper right.
-    const right = x < at.left + 52;
+    const right = x < at.left + 60;
     parts.value.setAttribute("x", x + (right ? 9 : -9));
     parts.value.setAttribute("y", Math.max(y - 8, 12));
     parts.value.setAttribute("text-anchor", right ? "start" : "end");
-    parts.value.textContent = value === null ? "" : value < 0.1 ? finely(value) : percent(value);
+    parts.value.textContent = value === null ? "" : finely(value); // as the sentences say it
   }
 
   const shareAt = (x) => 0.01 + (0.99 * (x - at.left)) / (at.width - at.left - at.right);

@@ -163,8 +163,15 @@ function key(sheet, { map, mode, values, range, stops }, x, y, { hatched, corner
     const shade = shaded(stops, [0, 1]);
     say(low);
     for (let step = 0; step < 60; step++) sheet.rect(across + 2 * step, y - 9, 2.1, 9, shade((step + 0.5) / 60));
+    const chance = chanceOn(range, values.chance);
+    if (chance && chance.at !== null) {
+      const at = across + 120 * chance.at;
+      sheet.path(`M${at.toFixed(1)} ${y - 12}v15`, { stroke: colour("ink"), wide: 2 });
+      sheet.text(chance.words, at, y + 15, { size: 11, anchor: "middle" });
+    }
     across += 128;
     say(`${high} ${MEASURES[mode].unit}`);
+    if (chance && chance.at === null) say(chance.words);
   }
   if (hatched) {
     across += 12;

@@ -48,10 +48,10 @@ function rangeIn(mode, { counts, chance }) {
   return range && diverging ? range.map((end) => end - (rate(chance) ?? 0)) : range;
 }
 
-// " (49–57 %)", or nothing where the number is exact. `digits` as for `percent`.
-function rangeText(range, digits = 0) {
+// " (49–57 %)", or nothing where the number is exact.
+function rangeText(range) {
   if (!range) return "";
-  const [low, high] = range.map((end) => (100 * end).toFixed(digits));
+  const [low, high] = range.map((end) => (100 * end).toFixed(1));
   return ` (${low}–${high}${NARROW}%)`;
 }
 

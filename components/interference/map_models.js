@@ -99,7 +99,7 @@ const winner = ofModels((by) => {
 Object.assign(MEASURES, {
   lost: { family: "lost", label: "Outvoted", unit: "of the surviving mass", whole: "numel", of: lostShare, rate: lostShare },
   kept: { family: "kept", label: "Kept", unit: "of all changes", whole: "numel", of: keptShare, rate: keptShare },
-  moved: { family: "moved", label: "Size", unit: "of the base’s norm", whole: "numel", of: movedShare, rate: movedShare },
+  moved: { family: "moved", label: "Size", unit: "of the base’s norm", whole: "numel", of: movedShare, rate: movedShare, still: true },
   winner: { family: "winner", label: "Winner", unit: "of the elected mass", whole: "numel", of: winner, rate: mostWon, curve: "the winner’s share", models: true },
 });
 Object.assign(FAMILIES, {
@@ -152,9 +152,9 @@ function modelWords(map, family, counts) {
     const share = lostShare(counts);
     if (share === null) return ["Nothing survives.", ""];
     if (electionless(map)) return ["Nobody is outvoted:", " there is no election, and what is opposed cancels out."];
-    return [`${percent(share, 1)} outvoted`, ` of what survives, ${electionWords(map.byModel.elections)}. Of its own: ${eachModel(map, ratios(by.lost, by.mass))}.`];
+    return [`${finely(share)} outvoted`, ` of what survives, ${electionWords(map.byModel.elections)}. Of its own: ${eachModel(map, ratios(by.lost, by.mass))}.`];
   }
-  if (family === "kept") return [`${percent(keptShare(counts), 1)} kept.`, ` ${titled(eachModel(map, by.kept.map((kept) => kept / counts.numel)))}.`];
+  if (family === "kept") return [`${finely(keptShare(counts))} kept.`, ` ${titled(eachModel(map, by.kept.map((kept) => kept / counts.numel)))}.`];
   if (family === "moved") {
     const share = movedShare(counts);
     if (share === null) return ["The base is zero here.", ""];
@@ -163,7 +163,7 @@ function modelWords(map, family, counts) {
   const wins = winsOf(by);
   if (!wins) return ["Nothing survives.", ""];
   const first = wins.indexOf(Math.max(...wins));
-  return [`${map.models[first].name} wins`, ` ${percent(wins[first])} of ${electionless(map) ? "what survives" : "the elected mass"}. All: ${eachModel(map, wins)}.`];
+  return [`${map.models[first].name} wins`, ` ${finely(wins[first])} of ${electionless(map) ? "what survives" : "the elected mass"}. All: ${eachModel(map, wins)}.`];
 }
 
 // The sentence above the map for these modes.
@@ -177,7 +177,7 @@ function modelSentence(map, family, { counts }, rows, start, where) {
     return [["Before any trim, the models moved by "], [finely(share), true], [` of the base’s norm over all weights: ${sizes(map, by)}.${where}`]];
   }
   if (family === "kept") {
-    start.push([" of each model’s changes keeps "], [percent(keptShare(counts), 1), true], [" over all cells."]);
+    start.push([" of each model’s changes keeps "], [finely(keptShare(counts)), true], [" over all cells."]);
     return where("Most are kept in", false);
   }
   if (family === "lost") {
@@ -185,7 +185,7 @@ function modelSentence(map, family, { counts }, rows, start, where) {
     const shares = ratios(by.lost, by.mass);
     const worst = shares.indexOf(Math.max(...shares.map((share) => share ?? 0)));
     const who = worst < 0 ? "" : ` ${titled(map.models[worst].name)} loses most, ${percent(shares[worst])} of its own.`;
-    start.push([`, the election by ${map.byModel.elections.election} throws away `], [percent(lostShare(counts), 1), true], [` of what survives.${who}`]);
+    start.push([`, the election by ${map.byModel.elections.election} throws away `], [finely(lostShare(counts)), true], [` of what survives.${who}`]);
     return where("Most is lost in", false);
   }
   const wins = winsOf(by);
@@ -193,5 +193,5 @@ function modelSentence(map, family, { counts }, rows, start, where) {
   const first = wins.indexOf(Math.max(...wins));
   const leads = rows.filter((value) => value !== null && Math.floor(value) === first).length;
   const layers = rows.length ? `, and leads in ${leads} of ${counted(rows.length, "layer")}` : "";
-  return [...start, [", "], [map.models[first].name, true], [electionless(map) ? " has most of what survives, " : " wins the largest share of the elected mass, "], [percent(wins[first]), true], [layers], ["."]];
+  return [...start, [", "], [map.models[first].name, true], [electionless(map) ? " has most of what survives, " : " wins the largest share of the elected mass, "], [finely(wins[first]), true], [layers], ["."]];
 }

@@ -46,7 +46,7 @@ function geometryOf(map, width, font) {
 
 // What every cell and row shows at a density, with its 95 % interval where it comes from a sample.
 function mapValues(map, mode, share, own) {
-  const { of, whole } = MEASURES[mode];
+  const { of, whole, family, rate } = MEASURES[mode];
   const cells = map.cells.map((cell, number) => lookAt(map, "cell", number, share, own));
   const rows = map.rows.map((row, number) => lookAt(map, "row", number, share, own));
   return {
@@ -55,6 +55,7 @@ function mapValues(map, mode, share, own) {
     rows: rows.map(({ counts, chance }) => of(counts, chance)),
     ranges: cells.map((look) => rangeIn(mode, look)),
     rowRanges: rows.map((look) => rangeIn(mode, look)),
+    chance: family === "conflict" ? rate(lookAt(map, "all", 0, share, own).chance) : null,
   };
 }
 
@@ -236,7 +237,7 @@ function makePicture(root, legend) {
     const shade = shaded(stops, range);
     const poor = new Set(poorlyKnown(values, range));
     plot.shown = { map, mode, values, range, stops, poor }; // what an export holds too
-    legend(mode, range, stops, values.cells);
+    legend(mode, range, stops, values);
     for (const [cell, block] of picture.blocks) {
       const value = values.cells[cell];
       block.dataset.empty = value === null;

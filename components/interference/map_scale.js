@@ -108,19 +108,39 @@ function legendWords(mode, [from, to], values) {
   };
 }
 
+// Where chance lies on the bar, as a share of its length, or null outside of it; and the words that say so.
+function chanceOn([from, to], chance) {
+  if (chance === null || chance === undefined) return null;
+  if (chance < from || chance > to) return { at: null, words: `chance: ${finely(chance)}` };
+  return { at: (chance - from) / (to - from), words: "chance" };
+}
+
 function makeLegend(root) {
   const part = (name) => root.querySelector(`.tb-map-${name}`);
   const [low, ramp, high, place, names] = ["low", "ramp", "high", "unit", "names"].map(part);
+  const [mark, outside] = ["chance", "chance-outside"].map(part);
   const ends = [low, ramp, high, place];
   part("hatch-key").textContent = HATCHED;
   part("own-key").textContent = CORNERED;
   const last = {};
-  return (mode, range, stops, values) => {
+
+  function markChance(range, chance) {
+    const found = chanceOn(range, chance);
+    const inside = Boolean(found) && found.at !== null;
+    root.dataset.chanceOnBar = inside;
+    mark.hidden = !inside;
+    if (inside) mark.style.setProperty("--at", `${(100 * found.at).toFixed(1)}%`);
+    outside.hidden = !found || inside;
+    outside.textContent = outside.hidden ? "" : found.words;
+  }
+
+  return (mode, range, stops, { cells, chance }) => {
     const { models } = MEASURES[mode];
+    markChance(range, chance);
     names.hidden = !models;
     for (const one of ends) one.hidden = Boolean(models);
     if (models) return names.replaceChildren(...shared.state.map.models.map(modelKey));
-    const said = legendWords(mode, range, values);
+    const said = legendWords(mode, range, cells);
     said.ramp = `linear-gradient(to right, ${stops.map(([, colour]) => colour).join(", ")})`;
     if (said.low !== last.low) low.textContent = said.low;
     if (said.high !== last.high) high.textContent = said.high;

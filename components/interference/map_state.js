@@ -165,7 +165,7 @@ function conflictIn([base, [whole, words]]) {
 
 // What the map can show, by name: a number in shares from counts, or null where there is none. `rate` is what its curve
 // shows; `whole` names the counts that a share is of; `beside` stands in the legend instead of the unit; `curve` names its curve
-// where that shows something else.
+// where that shows something else; `still` is what no density changes.
 const MEASURES = {
   touched: { family: "touched", label: "Touched", unit: "of all weights", part: "touched", whole: "numel", of: shareOf("touched", "numel"), rate: shareOf("touched", "numel") },
 };

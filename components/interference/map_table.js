@@ -3,7 +3,7 @@
 function valueText(mode, value, range) {
   if (value === null) return "–";
   if (MEASURES[mode].models) return winnerText(value);
-  return MEASURES[mode].diverging ? `${points(value, 1)}${pointsText(range)}` : `${percent(value, 1)}${rangeText(range, 1)}`;
+  return MEASURES[mode].diverging ? `${points(value, 1)}${pointsText(range)}` : `${percent(value, 1)}${rangeText(range)}`;
 }
 
 function makeTable(root) {

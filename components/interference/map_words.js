@@ -13,10 +13,10 @@ function percent(share, digits = 0) {
   return `${(100 * share).toFixed(digits).replace(/^-(0(\.0+)?)$/, "$1")}${NARROW}%`;
 }
 
-// Small shares keep two digits that say something.
+// Every share that sentences and curves say: small ones keep two digits that say something.
 function finely(share) {
   const size = Math.abs(share ?? 0);
-  return percent(share, size >= 0.1 || size === 0 ? 1 : size >= 0.01 ? 1 : size >= 0.001 ? 2 : 3);
+  return percent(share, size >= 0.01 || size === 0 ? 1 : size >= 0.001 ? 2 : 3);
 }
 
 function points(share, digits = 0) {
@@ -67,16 +67,15 @@ function inWords(mode, look) {
   const range = rangeIn(mode, look);
   const about = range ? "about " : "";
   if (family === "touched") {
-    return [`${finely(touched / numel)}${rangeText(range, 1)}`, ` of its weights are touched (${about}${whole(touched)}). Chance: ${finely(chance.touched)}.`];
+    return [`${finely(touched / numel)}${rangeText(range)}`, ` of its weights are touched (${about}${whole(touched)}). Chance: ${finely(chance.touched)}.`];
   }
   const [found, by] = [rate(counts), rate(chance) ?? 0];
   if (found === null) return ["No conflict possible:", ` no weight is touched${base === "contested" ? " by two models" : ""}.`];
-  const said = base === "all" ? finely : (share) => percent(share, 1);
   const of = `${about}${whole(conflicted)} of ${counted(counts[key], base === "all" ? "weight" : `${base} weight`)}`;
   if (family === "beyond") {
-    return [`${points(found - by, 1)} points${pointsText(range)}`, ` against chance: ${said(found)} where chance gives ${said(by)} (${of}).`];
+    return [`${points(found - by, 1)} points${pointsText(range)}`, ` against chance: ${finely(found)} where chance gives ${finely(by)} (${of}).`];
   }
-  return [`${said(found)}${rangeText(range, 1)} conflict`, ` (${of}). Chance: ${said(by)}.`];
+  return [`${finely(found)}${rangeText(range)} conflict`, ` (${of}). Chance: ${finely(by)}.`];
 }
 
 function cellFacts(map, number, counts) {
@@ -152,7 +151,7 @@ function sentence({ map, mode, share, own: single }, { rows } = mapValues(map, m
     if (layers) add([` ${words} ${layers}.`]);
     return parts;
   };
-  const ranged = (part, whole = "numel", digits = 1) => [rangeText(shareRange(counts, part, whole), digits)];
+  const ranged = (part, whole = "numel") => [rangeText(shareRange(counts, part, whole))];
   if (FAMILIES[family].needs) return modelSentence(map, family, { counts }, rows, parts, where);
   if (family === "touched") {
     add([", at least one model touches "], [finely(counts.touched / map.numel), true], ranged("touched"), [" of all weights; "]);
@@ -162,12 +161,11 @@ function sentence({ map, mode, share, own: single }, { rows } = mapValues(map, m
   if (map.models.length < 2) return [["One model has nobody to disagree with. Add a second fine-tune of the same base."]];
   const [found, by] = [rate(counts), rate(chance) ?? 0];
   if (found === null) return [...parts, [`, no weight is touched${base === "contested" ? " by two models" : ""}: nothing can conflict.`]];
-  const said = base === "all" ? finely : percent;
   if (family === "beyond") {
     const apart = found - by;
     const equal = Math.abs(apart) < 0.0005;
     const of = { contested: ", models that meet pull apart in ", touched: ", of the weights touched, models pull apart in ", all: ", models pull apart in " };
-    add([of[base]], [base === "all" ? finely(found) : percent(found, 1), true], ranged("conflicted", whole));
+    add([of[base]], [finely(found), true], ranged("conflicted", whole));
     add([base === "contested" ? " of cases, " : base === "all" ? " of all weights, " : ", "]);
     const range = rangeIn(mode, { counts, chance });
     if (range && range[0] <= 0 && range[1] >= 0) {
@@ -181,7 +179,7 @@ function sentence({ map, mode, share, own: single }, { rows } = mapValues(map, m
   if (base === "contested") add([", two or more models touch "], [finely(counts.contested / map.numel), true], ranged("contested"), [" of all weights. There they pull apart in "]);
   if (base === "touched") add([", at least one model touches "], [finely(counts.touched / map.numel), true], ranged("touched"), [" of all weights. Models pull apart in "]);
   if (base === "all") add([", models pull apart in "]);
-  add([said(found), true], ranged("conflicted", whole, base === "all" ? 1 : 0), [base === "all" ? " of all weights, " : base === "touched" ? " of these, " : " of cases, "]);
-  add([`${besideChance(found, by, rangeIn(mode, { counts, chance }))} unrelated models (${said(by)}).`]);
+  add([finely(found), true], ranged("conflicted", whole), [base === "all" ? " of all weights, " : base === "touched" ? " of these, " : " of cases, "]);
+  add([`${besideChance(found, by, rangeIn(mode, { counts, chance }))} unrelated models (${finely(by)}).`]);
   return where(base === "contested" ? "They agree most in" : "Most are in", base === "contested");
 }

@@ -226,6 +226,13 @@ function redraw() {
   for (let i = 0; i < 60; i++) shape("rect", svg, { x: 50 + 2.5 * i, y: 4, width: 3, height: 12, fill: colour(low + (high - low) * i / 59, low, high) });
   shape("text", svg, { x: 50, y: 30 }, isBeyond() ? points(low) : percent(low));
   shape("text", svg, { x: 200, y: 30, "text-anchor": "end" }, told(high));
+  if (kind === "conflict") {
+    // A line over the bar where chance lies within it, and the same line before the words that name it.
+    const by = byChance(density), inside = by >= low && by <= high;
+    const line = x => shape("rect", svg, { class: "chance", x: x - 1, y: 1, width: 2, height: 18, fill: "var(--text)" });
+    if (inside) [50 + 150 * (by - low) / (high - low), 212].forEach(line);
+    shape("text", svg, { x: inside ? 218 : 208, y: 14, class: "soft" }, "chance: " + percent(by));
+  }
   if (hatched) {
     shape("rect", svg, { x: 50, y: 42, width: 18, height: 12, fill: "var(--swatch)" });
     shape("rect", svg, { x: 50, y: 42, width: 18, height: 12, fill: "url(#slants)" });

@@ -206,8 +206,68 @@ def test_the_sentence_says_what_is_drawn_with_chance_beside_it(
     null = chance(3, (0.2,))
     said = re.sub(r"\s", " ", map_on.locator(".tb-map-say").inner_text())
     assert f"two or more models touch {100 * contested / numel:.1f} % of all weights" in said
-    assert f"pull apart in {100 * conflicted / contested:.0f} % of cases" in said
-    assert f"less than unrelated models ({100 * null.conflicted[0] / null.contested[0]:.0f} %)" in said
+    assert f"pull apart in {100 * conflicted / contested:.1f} % of cases" in said
+    assert f"less than unrelated models ({100 * null.conflicted[0] / null.contested[0]:.1f} %)" in said
+
+
+def test_curve_and_sentence_say_a_share_alike(map_on: Page) -> None:
+    show(report=made_up_report(NAMES, entries=1500, elections=True))
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    curve = map_on.locator(".tb-scrub .tb-curve-value")
+    for percent in (20, 5):
+        slide(map_on, percent)
+        for mode in ("Conflict", "Beyond chance", "Touched", "Outvoted", "Winner"):
+            map_on.get_by_role("button", name=mode, exact=True).click()
+            for base in ("touched", "all", "contested") if mode in ("Conflict", "Beyond chance") else ("",):
+                if base:
+                    map_on.locator(".tb-map-bases").get_by_role("button", name=base, exact=True).click()
+                map_on.wait_for_timeout(80)
+                assert curve.text_content() in map_on.locator(".tb-map-say b").all_inner_texts(), (mode, base)
+
+
+def test_the_legend_says_where_chance_lies_on_its_bar_or_beside_it(map_on: Page) -> None:
+    beside, mark = map_on.locator(".tb-map-chance-outside"), map_on.locator(".tb-map-chance")
+
+    def by_chance(percent: int) -> tuple[float, float, float]:
+        slide(map_on, percent)
+        null = chance(3, (percent / 100,))
+        map_on.wait_for_function(f"Math.abs(window.tiebreakMap.state.share - {percent / 100}) < 1e-9")
+        map_on.wait_for_timeout(80)
+        drawn = map_on.evaluate("document.querySelector('.tb-map-plot').shown.range")
+        return null.conflicted[0] / null.contested[0], *drawn
+
+    share, low, high = by_chance(20)
+    assert low < share < high
+    expect(mark).to_be_visible()
+    expect(beside).to_be_hidden()
+    ramp, at = map_on.locator(".tb-map-ramp").bounding_box(), mark.bounding_box()
+    there = ramp["x"] + (share - low) / (high - low) * ramp["width"]
+    assert at["x"] + at["width"] / 2 == pytest.approx(there, abs=1)
+    assert "chance" in [text.text for text in named(saved_svg(map_on), "text")]
+    share, low, high = by_chance(2)
+    assert share > high
+    expect(mark).to_be_hidden()
+    expect(beside).to_have_text(re.compile(rf"^chance: {100 * share:.1f}\s%$"))
+    assert f"chance: {100 * share:.1f} %" in words(saved_svg(map_on))
+    map_on.get_by_role("button", name="0–100 %", exact=True).click()
+    expect(mark).to_be_visible()
+    for mode in ("Beyond chance", "Touched"):
+        map_on.get_by_role("button", name=mode, exact=True).click()
+        expect(beside).to_be_hidden()
+        expect(mark).to_be_hidden()
+
+
+def test_size_which_no_density_changes_has_no_curve_over_density(map_on: Page) -> None:
+    show(report=made_up_report(NAMES, entries=1500, elections=True))
+    map_on.get_by_role("button", name="Renew", exact=True).click()
+    map_on.mouse.click(*cell_at(map_on, 3, 2))
+    curves = map_on.locator(".tb-scrub, .tb-cell-curve")
+    for mode, visible in (("Size", False), ("Outvoted", True)):
+        map_on.get_by_role("button", name=mode, exact=True).click()
+        for place in range(2):
+            expect(curves.nth(place)).to_be_visible(visible=visible)
+    slide(map_on, 35)
+    expect(map_on.locator(".tb-scrub .tb-curve-line")).to_have_attribute("d", re.compile("^M"))
 
 
 def test_the_table_holds_what_the_map_shows(map_on: Page, report: InterferenceReport) -> None:

@@ -108,6 +108,16 @@ def test_the_sentence_speaks_of_the_share_that_the_map_shows(opened: Page) -> No
     expect(said).to_contain_text("of all weights are in conflict")
 
 
+def test_the_legend_says_where_chance_lies(opened: Page) -> None:
+    legend = opened.locator("#legend")
+    expect(legend).to_contain_text(re.compile(r"chance: [\d.]+ %"))
+    share = float(re.search(r"chance: ([\d.]+) %", legend.text_content())[1])
+    low, high = (float(x) for x in re.findall(r"([\d.]+) %", legend.text_content())[:2])
+    assert legend.locator(".chance").count() == (2 if low <= share <= high else 0)
+    opened.locator("#measure").select_option("touched all")
+    expect(legend).not_to_contain_text("chance")
+
+
 def test_a_norm_and_its_range_have_as_many_decimals(opened: Page) -> None:
     norms = opened.locator("#norms tbody td:nth-child(2)").all_inner_texts()
     assert len(norms) == 3
