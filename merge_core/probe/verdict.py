@@ -45,8 +45,7 @@ def verdict(
     """How the merge's mean stands against the base's and the best fine-tune's, over the probes that the merge has.
 
     The interval of a difference of means is put together from the probes' intervals as if every model had its own
-    items. All answer the same ones, which makes differences surer than that: a clear difference is never called so
-    too early.
+    items. All answer the same ones, which makes differences surer than that: the interval errs on the wide side.
 
     Args:
         merge, base: probe → accuracy; a base that lacks one of the merge's probes is left out.
@@ -75,11 +74,12 @@ def verdict(
     halves = [
         f"± {100 * math.hypot(ours.half, other.half):.1f} points against {who}" for who, _, other in against
     ]
+    what = "A difference of averages" if len(probes) > 1 else "A difference"
     return Verdict(
         f"{average} is {stands}.",
-        f"A difference is clear where it is larger than its 95 % interval, here {' and '.join(halves)}; a smaller one "
-        "may be luck. The interval is put together from those of the probes as if each model had answered other "
-        "items, so it is rather too wide than too narrow.",
+        f"{what} is clear where it is larger than its 95 % interval, here {' and '.join(halves)}; a smaller one may be "
+        "luck. The interval is put together from those of the probes as if each model had answered other items, so it "
+        "is rather too wide than too narrow.",
     )
 
 

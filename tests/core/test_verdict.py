@@ -26,6 +26,7 @@ def test_difference_within_its_interval_is_too_little_to_tell_from_luck() -> Non
         "fine-tune, shoes (79.2 against 78.6): both too little to tell from luck."
     )
     # ± 6 points on either of two probes: ± 6 / √2 of a mean, and √2 times as much of a difference of two means.
+    assert said.rule.startswith("A difference of averages is clear where it is larger than its 95 % interval")
     assert "here ± 6.0 points against the base and ± 6.0 points against the best fine-tune;" in said.rule
 
 
