@@ -7,6 +7,11 @@ function node(tag, className, text) {
   return made;
 }
 
+// Text in a place, what stands between backticks as code.
+function saySentence(place, text) {
+  place.replaceChildren(...String(text ?? "").split(/`([^`\n]+)`/).map((part, number) => (number % 2 ? node("code", "", part) : part)));
+}
+
 function button(label, act) {
   const made = node("button", "tb-small", label);
   made.type = "button";

@@ -37,11 +37,12 @@ class Notice(gr.HTML):
                 '<div class="tb-notice" role="alert" hidden><b></b> <span></span>'
                 '<button type="button" aria-label="Dismiss">×</button></div>'
             ),
-            js_on_load="""const [box] = element.getElementsByClassName("tb-notice");
+            js_on_load=script("dom.js")
+            + """const [box] = element.getElementsByClassName("tb-notice");
 const show = () => {
   box.hidden = !props.value;
-  box.querySelector("b").textContent = props.value?.message ?? "";
-  box.querySelector("span").textContent = props.value?.hint ?? "";
+  saySentence(box.querySelector("b"), props.value?.message);
+  saySentence(box.querySelector("span"), props.value?.hint);
 };
 box.querySelector("button").addEventListener("click", () => { props.value = ""; show(); });
 watch("value", show); show();""",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 
+_CODE = re.compile(r"`([^`\n]+)`")
 _COMMIT = re.compile(r"@[0-9a-f]{40}\b")
 NARROW = "\u202f"  # narrow no-break space, between a number and its unit
 
@@ -43,8 +45,11 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def plain_markdown(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", text)
+    """Text that Markdown shows as it is, what stands between backticks as code."""
+    parts = _CODE.split(text)
+    plain = [re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", part) for part in parts[::2]]
+    code = [f"`{part}`" for part in parts[1::2]]
+    return "".join(word for pair in zip_longest(plain, code, fillvalue="") for word in pair)
 
 
 def without_commits(text: str) -> str:

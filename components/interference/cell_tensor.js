@@ -84,8 +84,8 @@ function makeCellTensor(root, ask) {
       work.querySelector("span").textContent = value.message || "Counting";
     }
     alert.hidden = !is("problem");
-    alert.querySelector("b").textContent = is("problem") ? value.message : "";
-    alert.querySelector("span").textContent = is("problem") ? value.hint : "";
+    saySentence(alert.querySelector("b"), is("problem") ? value.message : "");
+    saySentence(alert.querySelector("span"), is("problem") ? value.hint : "");
     show();
   }
 

@@ -128,8 +128,8 @@ function receive() {
     props.value = { ...value, payload: "" };
   }
   alert.hidden = !is("problem");
-  alert.querySelector("b").textContent = value.message ?? "";
-  alert.querySelector("span").textContent = value.hint ?? "";
+  saySentence(alert.querySelector("b"), value.message);
+  saySentence(alert.querySelector("span"), value.hint);
   // While more of a sample is read, what is drawn can be looked at.
   const refining = is("loading") && value.refining;
   more.textContent = refining ? `Reading more: ${percent(value.fraction)}` : "";

@@ -66,7 +66,7 @@ function ask(kind, id) {
 
 function draw() {
   const value = props.value ?? {};
-  said.textContent = value.said ?? "";
+  saySentence(said, value.said);
   if (value.models !== null) results.replaceChildren(...(value.models ?? []).map(makeRow)); // null: leave what is there
   offers.replaceChildren(
     ...(value.offers ?? []).map((offer) => button(offer.words, () => ask(offer.kind, offer.id))),

@@ -36,7 +36,7 @@ function fill(parts, run) {
   parts.bar.hidden = run.fraction === null;
   if (run.fraction !== null) parts.bar.value = run.fraction;
   parts.bar.setAttribute("aria-label", `${run.title}: ${run.chip}`);
-  parts.detail.textContent = [run.detail, run.until && `Kept until ${moment(run.until)}`].filter(Boolean).join(" · ");
+  saySentence(parts.detail, [run.detail, run.until && `Kept until ${moment(run.until)}`].filter(Boolean).join(" · "));
   parts.cancel.hidden = !run.can_cancel;
   parts.cancel.setAttribute("aria-label", `Cancel ${run.title}`);
   parts.again.hidden = !run.can_repeat;

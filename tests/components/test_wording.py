@@ -46,3 +46,10 @@ def test_durations_name_at_most_two_units(seconds, words):
 
 def test_a_setting_has_no_trailing_zeros():
     assert [wording.number(x) for x in (1.0, 0.6, 1.25, -0.5)] == ["1", "0.6", "1.25", "-0.5"]
+
+
+def test_words_between_backticks_are_code_and_all_else_is_shown_as_it_is():
+    assert (
+        wording.plain_markdown("Run `hf auth_login`, *then* push") == "Run `hf auth_login`, \\*then\\* push"
+    )
+    assert wording.plain_markdown("one ` alone <b>") == "one \\` alone \\<b\\>"
