@@ -13,12 +13,16 @@ import torch
 from playwright.sync_api import Page, expect
 from safetensors.torch import load, load_file, save_file
 
-from tests.browser.conftest import running_app
+from merge_core.recipe import read_recipe
+from tests.browser.conftest import ROOT, running_app
 from tests.checkpoints import as_float64, reference_ties
 from tests.hub.server import LocalHub
 from tests.tiny_models import png, vit, write_probe
 
 MINUTE = 60_000  # ms
+# The settings that the page opens with stand when its models are replaced.
+OPENING = read_recipe((ROOT / "assets/demo/recipe.yml").read_text()).parameters
+DENSITY, SCALE = float(OPENING["density"]), float(OPENING["lambda"])
 LABELS = ("sandal", "sneaker", "bag")
 
 
@@ -148,9 +152,8 @@ def test_models_of_the_hub_are_merged_measured_and_pushed(
             (as_float64(m[name]).astype(np.float32) - origin.astype(np.float32)).ravel()
             for m in (left, right)
         ]
-        expected = origin.ravel() + reference_ties(
-            [t.astype(np.float64) for t in taus], [0.2, 0.2], [1.0, 1.0]
-        )
+        merged_task = reference_ties([t.astype(np.float64) for t in taus], [DENSITY] * 2, [1.0, 1.0])
+        expected = origin.ravel() + SCALE * merged_task
         np.testing.assert_allclose(as_float64(tensor).ravel(), expected, rtol=1e-5, atol=1e-7, err_msg=name)
     card = files["README.md"].decode()
     for name in ("base", "left", "right"):
