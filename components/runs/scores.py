@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from merge_core.card.verdict import Measured, Verdict, mean_of, verdict
 from merge_core.preflight.licences import listed
-from merge_core.probe.verdict import Measured, Verdict, mean_of, verdict
 
 BITS = "bits per byte"
 ACCURACY = "accuracy"

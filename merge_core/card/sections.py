@@ -11,12 +11,12 @@ from merge_core.card.hub_links import model_link
 from merge_core.card.licence import shown as licence_shown
 from merge_core.card.map_picture import FILE as MAP
 from merge_core.card.markdown import block, code, listed, table
+from merge_core.card.verdict import Measured, mean_of, verdict
 from merge_core.interference.chance import chance
 from merge_core.interference.report import InterferenceReport
 from merge_core.interference.summary import Counts, recipe_density, summarise
 from merge_core.plan import MergePlan
 from merge_core.preflight.stated import Licence
-from merge_core.probe.verdict import Measured, mean_of, verdict
 from merge_core.recipe import Recipe, write_recipe
 from merge_core.recipe.published import PublishedModel
 from merge_core.recipe.writer import OUR_OWN

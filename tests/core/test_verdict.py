@@ -2,7 +2,7 @@
 
 import pytest
 
-from merge_core.probe.verdict import Mean, Verdict, mean_of, verdict
+from merge_core.card.verdict import Mean, Verdict, mean_of, verdict
 
 
 def around(score: float, half: float) -> tuple[float, float, float]:
