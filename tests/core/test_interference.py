@@ -90,6 +90,13 @@ def brute_force(paths: list[str], weights: list[float], dialect: str, scope: str
     return counts
 
 
+def assert_counts(report: InterferenceReport, expected: dict[str, np.ndarray]) -> None:
+    """`expected`: name → [3, 100] counts of touched, contested and conflicted entries."""
+    for tensor in report.tensors:
+        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
+        np.testing.assert_array_equal(got, expected[tensor.name], err_msg=tensor.name)
+
+
 @pytest.mark.parametrize("ranked_by", ["sorting", "tables"])
 @pytest.mark.parametrize("dialect", ["mergekit", "peft", "paper", "fusionbench", "sd-mecha"])
 @pytest.mark.parametrize("scope", ["tensor", "model"])
@@ -102,9 +109,7 @@ def test_counts_are_those_of_brute_force_at_every_density(
     paths = make_models(tmp_path, SHAPES, 3, dtype)
     report = inspect(prepare(read_recipe(recipe_for(paths, dialect=dialect, trim_scope=scope))))
     expected = brute_force(paths, [1, 1, 1], dialect, scope)
-    for tensor in report.tensors:
-        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
-        np.testing.assert_array_equal(got, expected[tensor.name], err_msg=tensor.name)
+    assert_counts(report, expected)
 
 
 def test_negative_and_zero_weights_count_as_they_vote(tmp_path: Path) -> None:
@@ -123,9 +128,7 @@ def test_weights_that_come_in_after_the_vote_turn_no_sign(tmp_path: Path, scope:
     text = recipe_for(paths, [0.5, -2.0, 0.0], dialect="peft", trim_scope=scope)
     report = inspect(prepare(read_recipe(text)))
     expected = brute_force(paths, [1, 1, 1], "peft", scope)
-    for tensor in report.tensors:
-        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
-        np.testing.assert_array_equal(got, expected[tensor.name], err_msg=tensor.name)
+    assert_counts(report, expected)
 
 
 @pytest.mark.parametrize("scope", ["tensor", "model"])
@@ -134,9 +137,7 @@ def test_large_tensors_with_few_distinct_magnitudes(tmp_path: Path, scope: str) 
     paths = make_models(tmp_path, shapes, 2, "bfloat16")
     report = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope))))
     expected = brute_force(paths, [1, 1], "mergekit", scope)
-    for tensor in report.tensors:
-        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
-        np.testing.assert_array_equal(got, expected[tensor.name])
+    assert_counts(report, expected)
 
 
 @pytest.mark.parametrize("counted", ["finely", "in little memory", "roughly", "not"])
@@ -154,9 +155,7 @@ def test_ties_are_cut_at_the_same_entry_however_roughly_they_were_counted_on_the
     paths = make_models(tmp_path, {"layers.0.w": (400, 500), "layers.1.w": (300, 257)}, 2, "bfloat16")
     report = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope))))
     expected = brute_force(paths, [1, 1], "mergekit", scope)
-    for tensor in report.tensors:
-        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
-        np.testing.assert_array_equal(got, expected[tensor.name])
+    assert_counts(report, expected)
 
 
 @pytest.mark.parametrize("scope", ["tensor", "model"])
@@ -174,9 +173,7 @@ def test_many_magnitudes_are_told_their_levels_a_few_at_a_time(
     paths = [str(write_model(tmp_path / str(i), weights, "float32")) for i, weights in families]
     report = inspect(prepare(read_recipe(recipe_for(paths, trim_scope=scope))))
     expected = brute_force(paths, [1, 1], "mergekit", scope)
-    for tensor in report.tensors:
-        got = np.array([tensor.touched, tensor.contested, tensor.conflicted])
-        np.testing.assert_array_equal(got, expected[tensor.name])
+    assert_counts(report, expected)
 
 
 @pytest.mark.parametrize("scope", ["tensor", "model"])
